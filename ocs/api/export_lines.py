@@ -10,17 +10,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any, Final
 
 import msgspec
 
 from balances.ledger.events import reasons_of, word_of
+from balances.ledger.in_words import time_of
 from balances.structs.account import MAIN, Bucket, SuspendReasons
 from balances.structs.thresholds import Threshold
 from ocs.api.schema import AssignmentView
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
+    ImportFee,
+    ImportFees,
     ImportLimit,
     ImportLine,
     ImportServiceLine,
@@ -32,6 +36,7 @@ from ocs.api.views import threshold
 from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.exports import ExportedAccount, ExportedSubscriber
 from ocs.master import opened
+from ocs.master.fee_assignments import BegunFees
 from tariffs.limits import SpendingLimit
 
 _json: Final = msgspec.json.Encoder().encode
@@ -128,7 +133,7 @@ def _limit(limit: SpendingLimit) -> ImportLimit:
 
 
 def subscriber_line(found: ExportedSubscriber) -> ImportLine:
-    one, password, limits = found
+    one, password, limits, fees = found
     return ImportLine(
         subscriber=ImportSubscriber(
             id=one.id,
@@ -146,8 +151,19 @@ def subscriber_line(found: ExportedSubscriber) -> ImportLine:
             attributes=one.attributes or None,
             payers=one.payers or None,
             limits=[_limit(limit) for limit in limits] or None,
+            fees=[_fees(begun) for begun in fees] or None,
         )
     )
+
+
+def _fees(begun: BegunFees) -> ImportFees:
+    fees = [
+        ImportFee(
+            name=name, began=time_of(one.start_ms), settled=date.fromordinal(one.day).isoformat() if one.day else None
+        )
+        for name, one in begun.fees.items()
+    ]
+    return ImportFees(tariff=begun.tariff, from_=time_or_none(begun.from_ms), began=time_of(begun.began_ms), fees=fees)
 
 
 # --- the two spellings
@@ -199,6 +215,7 @@ CELLS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "barred": _of("subscriber", "barred", _flag),
     "stored_password": _of("subscriber", "stored_password"),
     "subscriber.limits": _of("subscriber", "limits", _as_json),
+    "fees": _of("subscriber", "fees", _as_json),
     "attributes": _of("subscriber", "attributes", _as_json),
 }
 """By column of CSV, its cell for a line."""

@@ -145,6 +145,7 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     "subscriber.limits": CsvColumn(
         "JSON: limits of the subscriber", _into("subscriber", "limits", _json("subscriber.limits"))
     ),
+    "fees": CsvColumn("JSON: how far recurring fees are", _into("subscriber", "fees", _json("subscriber.fees"))),
     "attributes": CsvColumn(
         "JSON: all attributes, instead of columns", _into("subscriber", "attributes", _json("subscriber.attributes"))
     ),

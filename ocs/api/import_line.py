@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,8 @@ from ocs.api.routes_subscribers import assignment_of
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
+    ImportFee,
+    ImportFees,
     ImportLimit,
     ImportLine,
     ImportServiceLine,
@@ -33,6 +36,7 @@ from ocs.backoffice.subscribers import identity_of
 from ocs.charging.currencies import NUMBERS
 from ocs.master.accounts import AccountRow, OpeningBucket
 from ocs.master.bulk_rows import Objection, WantedLine
+from ocs.master.fee_assignments import BegunFee, BegunFees
 from ocs.master.passwords import is_stored
 from ocs.master.subscribers import Subscriber
 from tariffs.limits import SpendingLimit, read_period
@@ -84,6 +88,7 @@ def _wanted(line: ImportLine, actor: str) -> WantedLine:
         stored_password=None if line.subscriber is None else _stored_password(line.subscriber),
         account_limits=None if line.account is None else _limits("account", line.account.limits),
         subscriber_limits=None if line.subscriber is None else _limits("subscriber", line.subscriber.limits),
+        fees=() if line.subscriber is None else _fees(line.subscriber.fees or (), subscriber),
     )
 
 
@@ -180,6 +185,29 @@ def _limits(owner: str, given: Sequence[ImportLimit] | None) -> Sequence[Spendin
             raise Objection("invalid", f"{field}.period", str(why)) from None
         found[one.name] = msgspec.structs.replace(limit, period=period, shared=owner == "account")
     return [found[name] for name in sorted(found)]
+
+
+def _fees(given: Sequence[ImportFees], subscriber: Subscriber | None) -> list[BegunFees]:
+    assigned = {(one.tariff, one.from_ms) for one in subscriber.tariffs} if subscriber is not None else set()
+    found: dict[tuple[str, int], BegunFees] = {}
+    for at, one in enumerate(given):
+        field = f"subscriber.fees[{at}]"
+        of = one.tariff, _objecting(ms_of, one.from_, f"{field}.from") or 0
+        if of not in assigned or of in found:
+            raise Objection("invalid", f"{field}.tariff", "one of the line's tariffs, with its from, and each once")
+        fees = {fee.name: _fee(f"{field}.fees[{place}]", fee) for place, fee in enumerate(one.fees)}
+        if len(fees) < len(one.fees):
+            raise Objection("invalid", f"{field}.fees", "each name once")
+        found[of] = BegunFees(*of, _objecting(ms_of, one.began, f"{field}.began"), fees)
+    return list(found.values())
+
+
+def _fee(field: str, given: ImportFee) -> BegunFee:
+    try:
+        day = 0 if given.settled is None else date.fromisoformat(given.settled).toordinal()
+    except ValueError:
+        raise Objection("invalid", f"{field}.settled", f"a day such as 2026-12-01, found {given.settled!r}") from None
+    return BegunFee(_objecting(ms_of, given.began, f"{field}.began"), day)
 
 
 def _micro(given: ImportAccount, field: str) -> int | None:

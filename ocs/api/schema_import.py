@@ -13,6 +13,7 @@ from ocs.api import schema
 from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
 from ocs.api.texts import Money, MoneyFromZero, QuantityFromZero, Time
+from ocs.patterns import looks
 from tariffs.limits import LIMITS_MAX
 
 
@@ -59,6 +60,29 @@ class ImportLimit(LimitPut, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Limits = Annotated[list[ImportLimit], Meta(max_length=LIMITS_MAX)]
+
+
+Day = Annotated[str, looks(r"\d{4}-\d{2}-\d{2}", "a day such as 2026-12-01")]
+
+
+class ImportFee(schema.Input, frozen=True, omit_defaults=True):
+    """A recurring fee that goes on from where it was."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    began: Time
+    settled: Day | None = None
+    """The first day that is not paid; left out: none is."""
+
+
+class ImportFees(schema.Input, frozen=True, kw_only=True, omit_defaults=True):
+    """Recurring fees of an assignment that the line has."""
+
+    tariff: schema.Id
+    from_: Time | None = msgspec.field(name="from", default=None)
+    """As the assignment says."""
+    began: Time
+    """When the assignment began: periods that are counted from there go on."""
+    fees: Annotated[list[ImportFee], Meta(min_length=1, max_length=16)]
 
 
 class ImportAccount(schema.Input, frozen=True, omit_defaults=True):
@@ -108,6 +132,8 @@ class ImportSubscriber(schema.Input, frozen=True, omit_defaults=True):
     payers: Annotated[dict[schema.Tag, schema.Id], Meta(max_length=16)] | None = None
     """By service, the account that pays for it in the place of `account`."""
     limits: Limits | None = None
+    fees: Annotated[list[ImportFees], Meta(max_length=32)] | None = None
+    """How far recurring fees are; of a new subscriber only."""
 
 
 class ImportLine(schema.Input, frozen=True, omit_defaults=True):

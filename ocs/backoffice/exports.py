@@ -9,8 +9,9 @@ from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account
 from balances.structs.account import Account
 from ocs.backoffice.accounts import read
-from ocs.master import accounts, limits, subscribers
+from ocs.master import accounts, fee_assignments, limits, subscribers
 from ocs.master.accounts import AccountRow
+from ocs.master.fee_assignments import BegunFees
 from ocs.master.limits import LimitOwner
 from ocs.master.subscribers import Subscriber
 from tariffs.limits import SpendingLimit
@@ -32,6 +33,7 @@ class ExportedSubscriber(NamedTuple):
     password: str | None
     """As it is kept; None: it has none, or it was not asked for."""
     limits: Sequence[SpendingLimit]
+    fees: Sequence[BegunFees] = ()
 
 
 async def all_accounts(backoffice: BackOffice, after: str) -> AsyncIterator[list[ExportedAccount]]:
@@ -66,5 +68,9 @@ async def all_subscribers(
         own = await limits.of_all(backoffice.pool, {LimitOwner(subscriber=one.id) for one in people})
         ids = [one.id for one in people]
         kept = await subscribers.stored_passwords(backoffice.pool, ids) if passwords else {}
-        yield [ExportedSubscriber(one, kept.get(one.id), own.get(LimitOwner(subscriber=one.id), ())) for one in people]
+        fees = await fee_assignments.begun_of(backoffice.pool, ids, backoffice.now_ms())
+        yield [
+            ExportedSubscriber(one, kept.get(one.id), own.get(LimitOwner(subscriber=one.id), ()), fees.get(one.id, ()))
+            for one in people
+        ]
         after = people[-1].id

@@ -13,7 +13,7 @@ import msgspec
 
 from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
 from ocs.master.default_thresholds import members_changed
-from ocs.master.fee_assignments import follow_subscribers
+from ocs.master.fee_assignments import BegunFees, follow_subscribers, go_on
 from ocs.master.limits import LIMIT_COLUMNS, LimitOwner, limit_record
 from ocs.master.limits import of_all as limits_of_all
 from ocs.master.passwords import StoredPasswords
@@ -57,6 +57,8 @@ class WantedLine(msgspec.Struct, frozen=True):
     account_limits: Sequence[SpendingLimit] | None = None
     """In the order of their names, as those of the subscriber; None: nothing is said of them."""
     subscriber_limits: Sequence[SpendingLimit] | None = None
+    fees: Sequence[BegunFees] = ()
+    """Of the subscriber, if it is new."""
 
     @property
     def limits(self) -> Iterator[tuple[LimitOwner, Sequence[SpendingLimit]]]:
@@ -99,6 +101,8 @@ class NewRows(msgspec.Struct):
     inherited: list[tuple[str, str]] = []
     """(identity, subscriber)."""
     limits: list[tuple[LimitOwner, SpendingLimit]] = []
+    fees: list[tuple[str, BegunFees]] = []
+    """(subscriber, its fees that go on)."""
 
     def __bool__(self) -> bool:
         return bool(self.accounts or self.subscribers)
@@ -199,6 +203,7 @@ def judge(
         there.owners |= dict.fromkeys(_names(subscriber), subscriber.id)
         there.subscribers[subscriber.id] = subscriber, stored
         new.subscribers.append((subscriber, stored))
+        new.fees += [(subscriber.id, begun) for begun in wanted.fees]
     return JudgedLine(
         makes_account if account is not None else None, makes_subscriber if subscriber is not None else None
     )
@@ -361,6 +366,8 @@ async def _write_subscribers(db: Connection, copy: Copy, new: NewRows, number: i
         }
         await members_changed(db, pairs, number)
         await follow_subscribers(db, [one.id for one, _ in new.subscribers], now_ms)
+        for subscriber, begun in new.fees:
+            await go_on(db, subscriber, begun)
     if new.inherited:
         await db.executemany(
             f"UPDATE {tables}identities SET subscriber = $2, change = $3 WHERE identity = $1",

@@ -3,8 +3,10 @@ looked at. Written by the transactions that change subscribers, accounts and tar
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -83,3 +85,52 @@ async def follow_account(db: Connection, account: str, now_ms: int) -> None:
         account,
         now_ms,
     )
+
+
+# --- brought from another server
+
+
+class BegunFee(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far one fee is: the first two fields of ocs.fees.assignment.FeeProgress, which is kept."""
+
+    start_ms: int
+    day: int = 0
+    """First day that is not settled; 0: none is."""
+
+
+class BegunFees(msgspec.Struct, frozen=True):
+    """An assignment with fees that began elsewhere, or before."""
+
+    tariff: str
+    from_ms: int
+    """As the assignment says."""
+    began_ms: int
+    fees: Mapping[str, BegunFee]
+
+
+_GO_ON: Final = """
+    UPDATE fee_assignments SET began_ms = least(began_ms, $4), progress = $5::text::jsonb, begins_by_change = false
+    WHERE subscriber = $1 AND tariff = $2 AND from_ms = $3
+"""
+_BEGUN: Final = """
+    SELECT subscriber, tariff, from_ms, began_ms, progress::text AS progress FROM fee_assignments
+    WHERE subscriber = ANY($1) AND (ended_ms = 0 OR ended_ms > $2) AND began_ms <= $2 ORDER BY id
+"""
+_progress: Final = msgspec.json.Decoder(dict[str, BegunFee]).decode
+
+
+async def go_on(db: Connection, subscriber: str, begun: BegunFees) -> None:
+    """Fees of an assignment that was just made go on from where they were: what is settled is not taken again."""
+    fees = msgspec.json.encode(begun.fees).decode()
+    await db.execute(_GO_ON, subscriber, begun.tariff, begun.from_ms, begun.began_ms, fees)
+
+
+async def begun_of(pool: Any, subscribers: Collection[str], now_ms: int) -> dict[str, list[BegunFees]]:
+    """How far the fees of some subscribers are, as the store said last."""
+    found: dict[str, list[BegunFees]] = {}
+    for row in await pool.fetch(_BEGUN, list(subscribers), now_ms):
+        fees = _progress(row["progress"])
+        if fees:
+            one = BegunFees(row["tariff"], row["from_ms"], row["began_ms"], fees)
+            found.setdefault(row["subscriber"], []).append(one)
+    return found

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from balances.ledger.refunds import grant_end
@@ -412,3 +413,79 @@ async def test_a_fee_without_a_price_is_tried_again(desk: FeeDesk) -> None:
     found = (await harness.call("GET", "/v1/fees/status")).json()
     assert found["troubled"] == 0, found
     assert ("fee", "-5.00", "usd@1:base 2031-01-01/2031-02-01") in await desk.entries()
+
+
+FROM_START = """
+[[fees]]
+name = "option"
+price = "3"
+every = "30 d"
+
+[[fees]]
+name = "activation"
+price = "5"
+every = "once"
+
+[[fees]]
+name = "care"
+price = "2"
+every = "month"
+due = "arrears"
+"""
+
+
+async def test_an_imported_fee_goes_on_where_it_was(desk: FeeDesk) -> None:
+    """What was paid where it comes from is not taken again: the month, days counted from the start, what is paid once.
+    What is not paid yet is taken when it is due there."""
+    harness = desk.harness
+    await harness.tariff(FLAT.replace('"flat"', '"start"') + FROM_START, "start")
+    await harness.account("uno1", billing_day=15)
+    await harness.top_up("100.00", "uno1")
+    made = await harness.subscriber("uno2", "uno1", "username:uno", tariffs=[{"tariff": "flat"}, {"tariff": "start"}])
+    assert made.status_code == 201, made.text
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 12, 9, tzinfo=UTC))
+    await desk.settle()
+
+    async def balances() -> list[str]:
+        await desk.settle()
+        return [(await harness.call("GET", f"/v1/accounts/{one}")).json()["balance"] for one in ("uno1", "due1")]
+
+    out = (await harness.call("GET", "/v1/export")).text
+    moved = "".join(f"{line}\n" for line in out.replace("uno", "due").splitlines() if "due" in line)
+    done = await harness.call("POST", "/v1/import", moved.encode(), content_type="application/x-ndjson")
+    assert '"event":"done"' in done.text
+    assert '"event":"error"' not in done.text, done.text
+    again = (await harness.call("GET", "/v1/export")).text
+    assert [line for line in again.splitlines() if "due" in line] == moved.splitlines()
+    for _ in range(70):
+        before, after = await balances()
+        assert before == after, datetime.fromtimestamp(harness.now_ms() / 1_000, UTC)
+        harness.ahead_ms += 86_400_000
+    entries = (await harness.call("GET", "/v1/accounts/due1/ledger")).json()["items"]
+    await harness.sync()
+    entries = (await harness.call("GET", "/v1/accounts/due1/ledger")).json()["items"]
+    assert not [one for one in entries if "activation" in one["reference"]]
+    assert [one["amount"] for one in entries if "base" in one["reference"] and one["kind"] == "money"] == ["-10.00"] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"tariff": "gold"}, "one of the line's tariffs"),
+        ({"from": "2031-01-01T00:00:00Z"}, "one of the line's tariffs"),
+        ({"fees": [{"name": "base", "began": "2026-11-01T00:00:00Z", "settled": "2026-02-30"}]}, "a day such as"),
+        ({"fees": [{"name": "base", "began": "2026-11-01T00:00:00Z"}] * 2}, "each name once"),
+    ],
+    ids=["tariff", "from", "day", "twice"],
+)
+async def test_fees_that_an_import_does_not_take(desk: FeeDesk, change: dict[str, Any], says: str) -> None:
+    fees = {
+        "tariff": "flat",
+        "began": "2026-11-01T00:00:00Z",
+        "fees": [{"name": "base", "began": "2026-11-01T00:00:00Z"}],
+    }
+    line = {"subscriber": {"id": "n", "account": "a1", "tariffs": [{"tariff": "flat"}], "fees": [fees | change]}}
+    done = await desk.harness.call("POST", "/v1/import", msgspec.json.encode(line), content_type="application/x-ndjson")
+    assert '"event":"error"' in done.text
+    assert says in done.text
