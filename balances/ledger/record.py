@@ -20,6 +20,7 @@ from balances.keys import is_nobody, suspense_id, voucher_of
 from balances.ledger import terms
 from balances.ledger.intents import intent_of, row_of
 from balances.ledger.transfers import leg_row
+from balances.packing import unpack_answer
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of
 from balances.structs.charge import Flag
@@ -96,8 +97,13 @@ class SessionHead(msgspec.Struct, array_like=True, gc=False):
     forget_ms: int
     due_ms: int
     seen: msgspec.Raw
-    answers: msgspec.Raw
+    answers: list[msgspec.Raw]
     lines: list[LineHead]
+    facts: msgspec.Raw = NO_BLOB
+    incarnation: int = 1
+    initial: msgspec.Raw = NO_BLOB
+    reported: bool = False
+    former: list[msgspec.Raw] = []
 
     @property
     def holds(self) -> int:
@@ -329,7 +335,10 @@ class Rows(NamedTuple):
 
     def lengths(self) -> tuple[int, ...]:
         """How many there are of each, but for ladders: one too many does no harm."""
-        return tuple(len(rows) for rows in self if isinstance(rows, list))
+        return (
+            len(self.calls), len(self.usages), len(self.entries), len(self.suspense), len(self.shown),
+            len(self.settled), len(self.credited), len(self.copied), len(self.intents), len(self.legs),
+        )  # fmt: skip
 
     def cut(self, lengths: tuple[int, ...]) -> None:
         """Take back what was added since."""
@@ -353,6 +362,29 @@ def ladder_hash(packed: bytes) -> bytes:
     return hashlib.blake2b(packed, digest_size=16).digest()
 
 
+_BLANK: Final[tuple[object, ...]] = (FORMAT, "", "", "", 0, "", "", "", 0, 0, 0, 0, [])
+_ANSWERED: Final = b"\x9f" + b"".join(map(_pack, _BLANK))
+"""Up to its answers, of a packed Session of which the rest has defaults."""
+_UNANSWERED: Final = _ANSWERED + b"\x90\x90"
+
+
+def answered(record: Record, session: bytes, head: SessionHead) -> bytes:
+    """What `calls` keeps of a session after a call: a packed Session with nothing in it but the answer of this very
+    request. The whole of it, which is in `session_heads`, made more than half of a row that is kept 30 days. Where an
+    answer cannot be read, it is kept whole: that must not keep money from the ledger."""
+    fingerprint = fit(record.fingerprint)
+    try:
+        for raw in (*reversed(head.answers), head.initial, *head.former):
+            if raw == NO_BLOB:
+                continue
+            answer = unpack_answer(raw)
+            if answer.key == record.key and answer.fingerprint == fingerprint:
+                return b"".join((_ANSWERED, b"\x91", raw, b"\x90"))
+    except (ValueError, LookupError, msgspec.MsgspecError):
+        return session
+    return _UNANSWERED
+
+
 _ABANDONED: Final = int(Flag.ABANDONED)
 _COUNTER: Final = int(Flag.COUNTER)
 """A flag asked for as a flag costs as much as all else of a row."""
@@ -371,12 +403,18 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     account, session, key = fit(record.account), fit(record.session), fit(record.key)
     subscriber, service = fit(record.subscriber), fit(record.service)
     actor, reason, reference = fit(record.actor) or None, fit(record.reason) or None, fit(record.reference) or None
+    state = None
+    if call.session_state is not None:
+        head = call.session_after
+        if head is None:  # what an opening wrote, which stood in no stream
+            head = call.session_after = session_head(call.session_state)
+        state = answered(record, call.session_state, head)
     keeps = call.once_state is not None
     refunds = call.refund_state is not None
     rows.calls.append((
         shard, epoch, n, position, account, session, record.kind, record.phase, subscriber, service, key,
         fit(record.fingerprint), record.end_to_end, record.at_ms, record.event_ms, actor, reason, reference,
-        crossings_json(record.threshold_events), call.session_state, fit(record.once_key) if keeps else None,
+        crossings_json(record.threshold_events), state, fit(record.once_key) if keeps else None,
         fit(record.refund_of) if refunds else None, record.incarnation, record.generation,
     ))  # fmt: skip
     rows.copied.append((shard, call))

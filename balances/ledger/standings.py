@@ -40,19 +40,18 @@ def free_of(account: Account, now_ms: int) -> int:
     return free
 
 
-def standing_of(packed: bytes, at_ms: int) -> Standing:
-    account = unpack_account(packed)
+def standing_of(account: Account, at_ms: int) -> Standing:
     return Standing(fit(account.id), account.currency, int(account.state), free_of(account, at_ms))
 
 
 async def note(pg: Any, copied: Sequence[tuple[int, RecordedCall]]) -> None:
     """In the transaction that copies the records. Of each account the last one counts; in the order of ids, so that two
     copiers wait for each other."""
-    last = {call.record.account: (call.account_state, call.record.at_ms) for _, call in copied if call.account_state}
+    last = {call.record.account: call for _, call in copied if call.account_state}
     standings = [
-        standing_of(packed, at_ms)
-        for account, (packed, at_ms) in last.items()
-        if packed and not keys.is_nobody(account)
+        standing_of(call.account_after or unpack_account(call.account_state or b""), call.record.at_ms)
+        for account, call in last.items()
+        if not keys.is_nobody(account)
     ]
     await _write(pg, standings, "DO UPDATE SET state = EXCLUDED.state, free = EXCLUDED.free" + _MOVED)
 
@@ -82,7 +81,7 @@ async def fill(pool: Any) -> None:
             if not missing:
                 return
             states = await heads.states(pg, [row["account"] for row in missing])
-            known = [standing_of(packed, unpack_account(packed).clock_ms) for packed in states.values()]
+            known = [standing_of(account, account.clock_ms) for account in map(unpack_account, states.values())]
             await _write(pg, known, "DO NOTHING")
 
 

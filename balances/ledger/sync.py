@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from balances import keys
-from balances.ledger.reader import Client, StreamReader, send
+from balances.ledger.reader import Client, Look, ServerIdentity, StreamReader, send
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, follows
 from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
 
 ENTRIES_MAX: Final = 32
-"""Entries of one shard in a step: 256 times this is the most that is in memory at once."""
+"""Entries of one shard in a step: 256 times this, and as much read ahead, is the most that is in memory at once."""
 
 TRIM_MARGIN: Final = 100
 """Records kept behind the cursor, so that there is always something to compare heads with."""
@@ -39,6 +40,18 @@ class SyncStep(NamedTuple):
         return bool(self.more)
 
 
+class _Ahead(NamedTuple):
+    """What was read and decoded while the step before was being committed."""
+
+    epoch: int
+    """Of the cursors. The step that uses it commits under the same one, so no opening lies between."""
+    server: ServerIdentity
+    """Who answered, at the moment of the read."""
+    after: dict[int, RecordId]
+    """The cursors it was read behind."""
+    decoded: dict[int, tuple[list[RecordedCall], str]]
+
+
 class Sync:
     """Any number of these may run on one store; the cursors decide whose step counts.
 
@@ -56,6 +69,7 @@ class Sync:
         """Cursors as of the last step, None where that one failed."""
         self._sure = False
         """Nothing has contradicted them."""
+        self._ahead: _Ahead | None = None
         self._trimmed: dict[int, RecordId] = {}
         """To where each stream was trimmed last."""
         self.writer = Writer(pool, alarm=alarm)
@@ -109,14 +123,15 @@ class Sync:
         after = cursors.copied
         if shards is not None:
             after = {shard: after[shard] for shard in shards if shard in after}
-        server, entries = await self._reader.after(after, ENTRIES_MAX)
-        if not server.master or server.replid != cursors.replid:
-            raise NotOpen(f"PostgreSQL has history {cursors.replid} open, the server is in {server.replid}")
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or (ahead.epoch, ahead.after) != (cursors.epoch, after):
+            ahead = await self._read(cursors.epoch, after)
+        if not ahead.server.master or ahead.server.replid != cursors.replid:
+            raise NotOpen(f"PostgreSQL has history {cursors.replid} open, the server is in {ahead.server.replid}")
         calls: dict[int, list[RecordedCall]] = {}
         parts = []
         stopped = False
-        for shard, raw in entries.items():
-            found, why = decoded(raw)
+        for shard, (found, why) in ahead.decoded.items():
             if not found:
                 await self.writer.stop(shard, why)
                 stopped = True
@@ -126,17 +141,43 @@ class Sync:
             parts.append(RecordRun(shard, cursors.at[shard], found[-1].id, found))
         if seen is not None:
             seen(calls)
-        written = await self.writer.write(cursors.epoch, parts) if parts else 0
+        more = {part.shard: part.new for part in parts if len(part.calls) == ENTRIES_MAX}
+        written = await self._write_and_read_on(cursors.epoch, parts, more) if parts else 0
         if stopped or written < sum(len(part.calls) for part in parts):
+            self._ahead = None
             cursors = await read_cursors(self._pool)
         else:
             cursors.at.update((part.shard, part.new) for part in parts)
         return SyncStep(
             written,
-            {shard for shard, found in calls.items() if len(found) == ENTRIES_MAX},
+            set(more),
             calls,
             cursors,
         )
+
+    async def _read(self, epoch: int, after: dict[int, RecordId]) -> _Ahead:
+        look: Look = await self._reader.after(after, ENTRIES_MAX)
+        found = {}
+        for shard, raw in look.entries.items():
+            found[shard] = decoded(raw)
+            await asyncio.sleep(0)  # a statement that PostgreSQL has answered meanwhile goes on
+        return _Ahead(epoch, look.server, after, found)
+
+    async def _write_and_read_on(self, epoch: int, parts: list[RecordRun], more: dict[int, RecordId]) -> int:
+        """Commit, and meanwhile read what comes next of the shards that have more: PostgreSQL and we work side by side.
+        Whether that was read from the open history, and follows what was committed, the next step asks as ever."""
+        if not more:
+            return await self.writer.write(epoch, parts)
+        reading = asyncio.ensure_future(self._read(epoch, more))
+        try:
+            written = await self.writer.write(epoch, parts)
+            await asyncio.wait((reading,))
+        except BaseException:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
+        self._ahead = reading.result() if reading.exception() is None else None  # the next step reads again
+        return written
 
     async def trim(self) -> int:
         """Cut the streams behind the committed cursors; returns how many entries went. Never more than is in

@@ -19,6 +19,7 @@ from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.processes.supervisor_link import SupervisorLink
 from ocs.stores.metered import MeteredStore
+from ocs.stores.plain_connection import PlainConnection
 from ocs.stores.witness import Witness, witnessing
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
@@ -87,7 +88,9 @@ async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_m
                 logger().info("migrated", applied=applied)
             up_to_date = True
 
-    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=connections_max, init=check)
+    pool = await asyncpg.create_pool(
+        dsn, min_size=0, max_size=connections_max, init=check, connection_class=PlainConnection
+    )
     try:
         yield pool
     finally:

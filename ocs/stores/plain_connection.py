@@ -1,0 +1,55 @@
+"""Connections to PostgreSQL that are reset only where something of them lasts longer than a transaction.
+
+A pool resets a connection each time it comes back: four statements and a round trip, which was the largest cost of an
+idle server. Nearly all who borrow one leave nothing behind; who does says so by the text of the statement.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import asyncpg
+
+_LASTS: Final = re.compile(
+    r"set_config\s*\(|advisory_lock(_shared)?\s*\(|^\s*(SET|RESET|LISTEN|PREPARE|DECLARE|LOAD|DISCARD|CREATE\s+TEMP)\b"
+    r"|;\s*(SET|LISTEN|PREPARE|DECLARE)\b|\bTEMP(ORARY)?\b|\bWITH\s+HOLD\b",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(4_096)
+def outlasts(query: str) -> bool:
+    """Whether a statement leaves in its session what the next borrower must not find: a setting, a lock that is of the
+    session, a subscription, a name. Locks and settings of a transaction end with it."""
+    return _LASTS.search(query) is not None
+
+
+class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """Reset by the pool only after a statement that `outlasts` its transaction."""
+
+    __slots__ = ("_marked",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._marked = False
+
+    def get_reset_query(self) -> str:
+        """What the pool has the server do; "": nothing."""
+        return str(super().get_reset_query()) if self._marked else ""
+
+    async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - its own
+        await super().reset(timeout=timeout)
+        self._marked = False
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        self._note(query)
+        return await super().execute(query, *args, timeout=timeout)
+
+    async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:  # fetch, fetchrow, fetchval, listeners
+        self._note(query)
+        return await super()._execute(query, *args, **kwargs)
+
+    def _note(self, query: str) -> None:
+        self._marked = self._marked or outlasts(query)

@@ -1,0 +1,72 @@
+"""A borrowed connection is reset where the one before left something behind, and costs nothing else."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ocs.audit.trail import SETTINGS
+from ocs.stores.plain_connection import PlainConnection, outlasts
+
+
+@pytest.fixture
+async def pool(pg_dsn: str) -> AsyncIterator[Any]:
+    async with asyncpg.create_pool(pg_dsn, min_size=1, max_size=1, connection_class=PlainConnection) as made:
+        yield made
+
+
+async def test_what_leaves_nothing_is_not_reset(pool: Any) -> None:
+    said: list[str] = []
+    async with pool.acquire() as pg:
+        pg.add_query_logger(lambda record: said.append(record.query))
+    async with pool.acquire() as pg, pg.transaction():
+        await pg.execute("SELECT pg_advisory_xact_lock(7)")
+    said.clear()
+    await pool.fetchval("SELECT count(*) FROM shards")
+    assert said == ["SELECT count(*) FROM shards"]
+
+
+async def test_settings_of_a_request_end_with_it(pool: Any) -> None:
+    async with pool.acquire() as pg:
+        await pg.fetchval(SETTINGS, "r1", "alice", "token", "::1", "accounts.topup", "a1")
+    assert await pool.fetchval("SELECT current_setting('ocs.caller', true)") in (None, "")
+
+
+async def test_a_lock_of_a_session_ends_with_the_borrower(pool: Any, pg_dsn: str) -> None:
+    async with pool.acquire() as pg:
+        await pg.execute("SELECT pg_advisory_lock($1)", 7)
+    other = await asyncpg.connect(pg_dsn)
+    assert await other.fetchval("SELECT pg_try_advisory_lock(7)")
+    await other.close()
+
+
+async def test_a_subscription_ends_with_the_borrower(pool: Any) -> None:
+    async with pool.acquire() as pg:
+        await pg.execute("LISTEN bell")
+    assert await pool.fetchval("SELECT count(*) FROM pg_listening_channels()") == 0
+
+
+async def test_a_transaction_left_open_is_rolled_back(pool: Any) -> None:
+    async with pool.acquire() as pg:
+        await pg.execute("BEGIN; UPDATE shards SET stopped = 'x' WHERE shard = 0")
+    assert await pool.fetchval("SELECT stopped FROM shards WHERE shard = 0") == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "lasts"),
+    [
+        ("SELECT set_config('ocs.caller', $1, false)", True),
+        ("SELECT pg_try_advisory_lock($1)", True),
+        ("SET application_name = 'x'", True),
+        ("LISTEN ocs_events", True),
+        ("SELECT 1; SET application_name = 'x'", True),
+        ("CREATE TEMP TABLE t (a int)", True),
+        ("SELECT pg_try_advisory_xact_lock($1)", False),
+        ("UPDATE shards SET stopped = $2 WHERE shard = $1", False),
+        ("NOTIFY ocs_events", False),
+        ("SELECT account FROM account_heads ORDER BY account OFFSET $1", False),
+    ],
+)
+def test_which_statements_outlast_their_transaction(query: str, lasts: bool) -> None:
+    assert outlasts(query) is lasts
