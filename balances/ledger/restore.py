@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances import keys
-from balances.ledger import heads
+from balances.ledger import heads, months
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.model.courses import FoundIncarnation, incarnation_of
@@ -181,17 +181,24 @@ async def find_refundable(pg: Any, account: str, event: str) -> tuple[str, bytes
 
 async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
     """Delete calls older than their use, but none that a stream may still hold (an opening compares those one by one),
-    and the heads of what is over for as long. Returns how many calls."""
-    gone = 0
-    for shard, epoch, n in await pool.fetch(
+    and the heads of what is over for as long. Returns how many calls went one by one; months that are over go whole."""
+    spared = await pool.fetch(
         "SELECT s.shard, c.epoch, c.n FROM shards s CROSS JOIN LATERAL (SELECT epoch, n FROM calls"
         " WHERE calls.shard = s.shard AND (calls.epoch, calls.n) < (s.trimmed_epoch, s.trimmed_n)"
         " ORDER BY epoch DESC, n DESC OFFSET $1 LIMIT 1) c",
         spare,
-    ):
-        done = await pool.execute(
-            "DELETE FROM calls WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4", shard, epoch, n, before_ms
-        )
-        gone += int(done.split()[1])
+    )
+    await months.drop_calls(pool, before_ms, spared)
+    gone = 0
+    for table in ("calls_before", "calls_other"):  # months go whole
+        for shard, epoch, n in spared:
+            done = await pool.execute(
+                f"DELETE FROM {table} WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4",
+                shard,
+                epoch,
+                n,
+                before_ms,
+            )
+            gone += int(done.split()[1])
     await heads.purge(pool, before_ms)
     return gone

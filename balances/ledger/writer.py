@@ -12,6 +12,7 @@ later ones, until a person decides (quarantine.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -53,6 +54,7 @@ AWAY: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # it has become a standby
     asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password, which a person may mend while we wait
     asyncpg.InvalidCatalogNameError,  # no such database, yet
 )
@@ -106,8 +108,8 @@ REFUSALS: Final = (
 )
 """Repeating it would not help."""
 
-_SAME_RECORD: Final = frozenset({"calls_pkey", "usage_records_pkey", "quarantined_pkey", "intents_pkey"})
-"""Constraints that only the same (shard, epoch, n) can violate."""
+_SAME_RECORD: Final = re.compile(r"(calls|usage_records|quarantined|intents)(_other|_\d{4}_\d{2})?_pkey")
+"""Constraints that only the same (shard, epoch, n) can violate, of whichever month's partition."""
 
 QUARANTINED_COLUMNS: Final = ("shard", "epoch", "n", "position", "account", "why", "entry")
 
@@ -392,7 +394,7 @@ async def _none_twice(pg: Any, raw: Sequence[Row]) -> None:
 
 def is_duplicate(why: Exception) -> bool:
     """Whether a rule of the copy itself was broken, and not a record."""
-    return isinstance(why, Duplicate) or getattr(why, "constraint_name", None) in _SAME_RECORD
+    return isinstance(why, Duplicate) or bool(_SAME_RECORD.fullmatch(getattr(why, "constraint_name", None) or ""))
 
 
 def described(why: Exception) -> str:

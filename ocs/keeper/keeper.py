@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from balances.ledger import standings
+from balances.ledger import months, standings
 from balances.ledger.reader import STORE_AWAY, Client, Pulse, StreamReader
 from balances.ledger.restore import purge
 from balances.ledger.supervision import Supervision
@@ -300,6 +300,7 @@ class Keeper:
             ("projection", self._project_if_open, 1.0),
             ("default thresholds", self._bring_defaults_if_open, DEFAULTS_S),
             ("walk", self._opener.walk, 1.0),
+            ("months", self._make_months, 3_600.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
             ("audit", self._go_on_with_audit, 5.0),
@@ -427,6 +428,13 @@ class Keeper:
     async def _bring_defaults_if_open(self) -> None:
         if not self.why:
             await self._bring_defaults()
+
+    async def _make_months(self) -> None:
+        if not self.why:
+            for name in await months.make_ahead(self._pool, self._now_ms()):
+                self._log.info("keeper.partition_made", name=name)
+            for table in await months.unplaced(self._pool):
+                self._log.warning("keeper.without_partition", table=table)
 
     async def _purge(self) -> None:
         if not self.why:
