@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from balances.postgres import hosts, named
 from ocs.access.permissions import can_wait, matching
 from ocs.access.roles import SHIPPED, CallerRole
 from ocs.charging.radius.h323 import ChargedLeg
@@ -540,6 +541,8 @@ class PostgresConfig(ConfigTable, frozen=True):
         missing = missing_in(self.dsn.reveal())
         if missing:
             raise ValueError(f"dsn with {missing}")
+        if not all(named(host.dsn) for host in hosts(self.dsn.reveal())):
+            raise ValueError("dsn with a host between its commas")
 
     @property
     def embedded(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from balances import keys
+from balances import keys, postgres
 from balances.ledger.writer import AWAY
 from balances.structs.account import Account
 
@@ -97,7 +97,7 @@ SELECT {_texts(COLUMNS)}, {", ".join(f"e.{name}" for name in PAID)}
 async def connect(dsn: str, wait_s: float = 10.0) -> AsyncIterator[Any]:
     """A connection that reads one state of the tables for as long as it lives."""
     try:
-        pg = await asyncpg.connect(dsn, timeout=wait_s, server_settings={"application_name": "ocs rerating"})
+        pg = await postgres.connect(dsn, timeout=wait_s, server_settings={"application_name": "ocs rerating"})
     except (*AWAY, TimeoutError, ValueError, asyncpg.PostgresError) as why:
         raise Unreachable(f"PostgreSQL cannot be reached: {str(why) or type(why).__name__}") from None
     try:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-import asyncpg
+from balances.postgres import connect
 
 LOCK: Final = 0x0C5_0001
 """Advisory lock: of several processes started together one migrates, the others wait and find it done."""
@@ -42,7 +42,7 @@ def migrations() -> list[Migration]:
 
 async def migrate(dsn: str) -> list[str]:
     """Apply what is missing; returns the names applied."""
-    pg = await asyncpg.connect(dsn)
+    pg = await connect(dsn)
     try:
         await pg.execute("SELECT pg_advisory_lock($1)", LOCK)
         return await _migrate(pg, migrations())

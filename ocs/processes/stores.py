@@ -19,6 +19,7 @@ from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.processes.supervisor_link import SupervisorLink
 from ocs.stores.metered import MeteredStore
+from ocs.stores.moved_postgres import PostgresHosts
 from ocs.stores.plain_connection import PlainConnection
 from ocs.stores.witness import Witness, witnessing
 from ocs.telemetry import metrics
@@ -88,12 +89,20 @@ async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_m
                 logger().info("migrated", applied=applied)
             up_to_date = True
 
+    hosts = PostgresHosts(dsn, log=lambda text: logger().warning("postgres.moved", detail=text))
     pool = await asyncpg.create_pool(
-        dsn, min_size=0, max_size=connections_max, init=check, connection_class=PlainConnection
+        dsn,
+        min_size=0,
+        max_size=connections_max,
+        init=check,
+        connect=hosts.connect,
+        connection_class=PlainConnection,
     )
+    supervisor.at_beat(hosts.look)
     try:
         yield pool
     finally:
+        await hosts.stop()
         try:
             await asyncio.wait_for(pool.close(), CLOSE_S)
         except TimeoutError:

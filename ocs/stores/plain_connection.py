@@ -6,7 +6,10 @@ idle server. Nearly all who borrow one leave nothing behind; who does says so by
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -27,13 +30,16 @@ def outlasts(query: str) -> bool:
 
 
 class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """Reset by the pool only after a statement that `outlasts` its transaction."""
+    """Reset by the pool only after a statement that `outlasts` its transaction. It knows how long it has been waiting,
+    and which server it is to (`ocs/stores/moved_postgres.py`)."""
 
-    __slots__ = ("_marked",)
+    __slots__ = ("_marked", "server", "waits_since_s")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._marked = False
+        self.server: object = None
+        self.waits_since_s: float | None = None
 
     def get_reset_query(self) -> str:
         """What the pool has the server do; "": nothing."""
@@ -44,12 +50,28 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
         self._marked = False
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-        self._note(query)
-        return await super().execute(query, *args, timeout=timeout)
+        self._marked = self._marked or outlasts(query)
+        with self._waiting():
+            return await super().execute(query, *args, timeout=timeout)
 
     async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:  # fetch, fetchrow, fetchval, listeners
-        self._note(query)
-        return await super()._execute(query, *args, **kwargs)
-
-    def _note(self, query: str) -> None:
         self._marked = self._marked or outlasts(query)
+        with self._waiting():
+            return await super()._execute(query, *args, **kwargs)
+
+    async def copy_records_to_table(self, table_name: str, **how: Any) -> Any:
+        with self._waiting():
+            return await super().copy_records_to_table(table_name, **how)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        outer = self.waits_since_s
+        if outer is None:
+            self.waits_since_s = time.monotonic()
+        try:
+            yield
+        except asyncpg.ReadOnlySQLTransactionError:
+            self.terminate()  # it has become a standby: whoever asks next is to find another one
+            raise
+        finally:
+            self.waits_since_s = outer

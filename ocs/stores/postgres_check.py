@@ -8,6 +8,7 @@ import asyncpg
 
 from balances.ledger.risks import installation
 from balances.migrations.migrate import migrations
+from balances.postgres import connect
 from ocs.clock import now_ms, skew
 
 VERSION_MIN: Final = 15
@@ -16,7 +17,7 @@ VERSION_MIN: Final = 15
 async def postgres_trouble(dsn: str, wait_s: float) -> str:
     """What is wrong with it, "" when nothing is. Missing migrations are no error: the next start applies them."""
     try:
-        pg = await asyncpg.connect(dsn, timeout=wait_s)
+        pg = await connect(dsn, timeout=wait_s)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as why:
         return f"cannot be reached: {str(why) or type(why).__name__}"
     try:
@@ -29,7 +30,7 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
             return trouble
         if await pg.fetchval("SELECT to_regclass('migrations')"):
             applied = await pg.fetchval("SELECT max(number) FROM migrations") or 0
-            if applied > len(migrations()):
+            if applied > migrations()[-1].number:
                 return f"it is at migration {applied}, which this version does not know"
         return ""
     finally:
@@ -39,7 +40,7 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
 async def installation_at(dsn: str, wait_s: float) -> str | None:
     """The id of the installation whose database it is; None where it has none yet, or cannot be asked."""
     try:
-        pg = await asyncpg.connect(dsn, timeout=wait_s)
+        pg = await connect(dsn, timeout=wait_s)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return None
     try:

@@ -141,6 +141,8 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("redis.url=redis://:@h/0", "redis: expected url with the password"),
         ("redis.url=unix://", "redis: expected url with the path of its socket"),
         ("postgres.dsn=postgresql://ocs@/ocs", "postgres: expected dsn with a host"),
+        ("postgres.dsn=postgresql://ocs@db1,,db3/ocs", "postgres: expected dsn with a host between its commas"),
+        ("postgres.dsn=postgresql:///ocs?host=a,b&port=1,2,3", "postgres: expected 2 hosts and 3 ports"),
         ("redis.url=redis://h/0?db=3", "redis: expected url with nothing behind its path, not 'db'"),
         ("redis.url=unix:///run/valkey.sock?db=2", "redis: expected url with nothing behind its path, not 'db'"),
         ("redis.url=redis://h/ocs", "redis: expected url with the number of a database, not 'ocs'"),
