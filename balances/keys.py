@@ -53,6 +53,15 @@ NEWS_JOBS: Final = "news:jobs"
 """Channel of hints: a person wishes something of a job (ocs/enforcement)."""
 
 
+TRACES: Final = "traces"
+"""Hash: id of a trace -> what is to be seen, by whom, and until when (ocs/tracing/wish.py)."""
+
+
+def trace_channel(trace: str) -> str:
+    """Channel of what a trace sees. Nothing of it is kept."""
+    return f"trace:{trace}"
+
+
 ORIGINS: Final = "origins"
 """Sorted set: the highest Origin-State-Id of each host, in lower case."""
 

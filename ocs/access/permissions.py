@@ -51,6 +51,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "jobs.write": "Repeat or cancel it",
     "network.read": "See peers and RADIUS clients",
     "network.write": "Forget what is demanded of a RADIUS client",
+    "traces.watch": "Watch requests as they are served, with all that they say of people",
     "ledger.read": "See how far the ledger is copied, and what is in quarantine",
     "ledger.verify": "Prove the ledger, and bring accounts back into the live store",
     "ledger.repair": "Resume a shard, replay or confirm what is in quarantine, accept lost answers",
@@ -78,7 +79,7 @@ MOVE_AMOUNTS: Final = frozenset(
 ALONE: Final = frozenset(
     {
         *("accounts.import", "accounts.transfer", "approvals.decide", "charging.charge"),
-        *("subscribers.write", "tokens.write", "vouchers.export", "vouchers.redeem", "webhooks.write"),
+        *("subscribers.write", "tokens.write", "traces.watch", "vouchers.export", "vouchers.redeem", "webhooks.write"),
     }
 )
 """What cannot wait for a second person, besides all that only reads: a file of any length, the decision itself,

@@ -109,7 +109,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
     "noc": CallerRole(
         (
             *("accounts.read", "subscribers.read", "tariffs.read", "suspense.read", "sessions.*", "jobs.*"),
-            *("network.*", "ledger.*", "events.read", "webhooks.*", "fees.*"),
+            *("network.*", "traces.watch", "ledger.*", "events.read", "webhooks.*", "fees.*"),
         )
     ),
 }

@@ -11,13 +11,14 @@ import msgspec
 from balances.keys import idempotency_key
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import CHARGING, PROBLEMS, Problem
-from ocs.backoffice.errors import Invalid, Unavailable
+from ocs.backoffice.errors import BackOfficeError, Invalid, Unavailable
 from ocs.charging.http import translate
 from ocs.charging.http.messages import ChargingEvent, ChargingReply, ChargingStart, ChargingStop, ChargingUpdate
 from ocs.charging.http.translate import PlatformCall, UnusableBody
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import ChargingRequest
 from ocs.charging.services import Services
+from ocs.clock import monotonic_us
 
 REFUSALS: Final = ("key-reused", "conflict", "fate-unknown", *(kind for kind in PROBLEMS if kind.startswith(CHARGING)))
 
@@ -42,7 +43,7 @@ async def charge_event(call: ApiCall) -> ApiReply:
 
 async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
     """A refusal of all of it is a problem document that has the members of the answer too."""
-    desk = call.backoffice.charging
+    desk, heard_us = call.backoffice.charging, monotonic_us()
     if desk is None:
         raise Unavailable("this process does not charge")
     platform = PlatformCall(call.caller, idempotency_key(call.key) if call.key else "", call.path.get("id", ""))
@@ -50,8 +51,19 @@ async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
         request = to_request(call.body, platform, desk.services)
     except UnusableBody as why:
         raise Invalid(why.field, str(why)) from None
-    answer = await desk.charge(request)
-    reply = translate.reply_of(translate.id_of(call.body, platform), request, answer)
+    trace = desk.traced(request, call.body, call.authority.address, heard_us)
+    try:
+        answer = await desk.charge(request, trace)
+        reply = translate.reply_of(translate.id_of(call.body, platform), request, answer)
+        if trace is not None:
+            trace.answered(msgspec.json.encode(reply))
+    except BackOfficeError as error:
+        if trace is not None:
+            trace.silent(error.detail)
+        raise
+    finally:
+        if trace is not None:
+            trace.over()
     row = OUTCOMES[answer.result]
     if row.http >= HTTPStatus.BAD_REQUEST:
         raise Problem(f"{CHARGING}{reply.result}", translate.why_not(request, answer), **msgspec.structs.asdict(reply))

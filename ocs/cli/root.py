@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "ocs.cli.job:job",
         "What the network is told of which session, and what comes of it.",
     ),
+    "trace": ("ocs.cli.trace:trace", "Requests as they are served: decoded, decided, timed; for Wireshark too."),
     "radius": ("ocs.cli.radius:radius", "RADIUS clients: what they send, what is demanded of them."),
     "voucher": ("ocs.cli.voucher:voucher", "Vouchers: batches of codes, and their redemption."),
     "offer": ("ocs.cli.offer:offer", "Top-up offers: what a payment gives besides itself."),

@@ -26,7 +26,7 @@ from ocs.master.sealing import sealing_of
 from ocs.master.voucher_keys import voucher_keys_of
 from ocs.net.own_certificate import OwnCertificate
 from ocs.processes.catalog_follower import CatalogFollower
-from ocs.processes.charging_context import build_admission, build_context
+from ocs.processes.charging_context import build_admission, build_context, build_tracer
 from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, not_ready, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
@@ -69,7 +69,12 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             radius=config.radius,
             vouchers=VoucherDesk(voucher_keys_of(config), config.vouchers, supervisor.meter),
             charging=ChargingDesk(
-                context, admission, now_ms, supervisor.meter, lambda: not_ready(store.link) or catalog.why
+                context,
+                admission,
+                now_ms,
+                supervisor.meter,
+                lambda: not_ready(store.link) or catalog.why,
+                build_tracer(config, supervisor, store),
             ),
         )
         tail = backoffice.tail

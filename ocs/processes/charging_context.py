@@ -1,4 +1,4 @@
-"""Builds what a process that charges needs from its configuration and stores: ChargingContext, Admission."""
+"""Builds what a process that charges needs from its configuration and stores: ChargingContext, Admission, Tracer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from ocs.config import Config
 from ocs.master.profiles import ProfileCache
 from ocs.net.admission import Admission
 from ocs.processes.stores import Redis
+from ocs.processes.supervisor_link import SupervisorLink
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
 from ocs.stores.slow_paths import SlowPaths
+from ocs.tracing.tracer import LOOK as LOOK_WHO_TRACES
+from ocs.tracing.tracer import Tracer
 from tariffs.catalog import Catalog
 
 
@@ -64,3 +67,10 @@ def build_admission(config: Config, store: MeteredStore) -> Admission:
         waits=store.waits,
         oldest_us=store.link.oldest_us,
     )
+
+
+def build_tracer(config: Config, supervisor: SupervisorLink, store: MeteredStore) -> Tracer:
+    """Which looks who traces with each check of the fence."""
+    tracer = Tracer(store.link, supervisor.name, config.radius.known.attributes)
+    store.link.ask_too(LOOK_WHO_TRACES, tracer.looked)
+    return tracer

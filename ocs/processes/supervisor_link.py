@@ -84,6 +84,11 @@ class SupervisorLink:
         self._beat()
         return start
 
+    @property
+    def name(self) -> str:
+        """What this process is called beside others of the host, once it has started."""
+        return "" if self._first is None else f"{self._first.role} {self._first.number}"
+
     # ---- what we tell
 
     def report(self, ready: bool, reason: str = "") -> None:

@@ -36,7 +36,7 @@ from ocs.net.radius.restarts import NasRestarts
 from ocs.net.radius.server import RadiusEndpoint, RadiusServer, Served
 from ocs.net.tls import client_context, server_context
 from ocs.processes.catalog_follower import CatalogFollower
-from ocs.processes.charging_context import build_admission, build_context
+from ocs.processes.charging_context import build_admission, build_context, build_tracer
 from ocs.processes.control import Connection
 from ocs.processes.listeners import RADSEC
 from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, witnessed
@@ -44,6 +44,7 @@ from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
 from ocs.stores.shut_shards import shut_shards
+from ocs.tracing.tracer import Tracer
 from protocol.diameter.peer import LocalPeer, Timers
 from protocol.diameter.types import HostAddress
 from protocol.radius.codes import PacketCode
@@ -71,8 +72,9 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission, in_force=supervisor.prices_by)
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
         store.link.ask_too(LOOK, origins.looked)
-        node = build_node(config, supervisor, context, admission, origins)
-        radius, radsec = await serve_radius(config, supervisor, context, admission, store, homes)
+        tracer = build_tracer(config, supervisor, store)
+        node = build_node(config, supervisor, context, admission, origins, tracer)
+        radius, radsec = await serve_radius(config, supervisor, context, admission, store, homes, tracer)
         books = conduct_books(config, radius, store)
         telling = [asyncio.ensure_future(book.run()) for book in books]
         if homes:
@@ -125,17 +127,20 @@ async def serve_radius(
     admission: Admission,
     store: MeteredStore,
     homes: HomePool,
+    tracer: Tracer,
 ) -> tuple[list[RadiusEndpoint], RadSecListener | None]:
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
     templates = InterimTemplates(context, config.charging.templates_max)
-    server = RadiusServer(NasClients(config.radius), admission, supervisor.meter, serves, store.remark, templates)
+    server = RadiusServer(
+        NasClients(config.radius), admission, supervisor.meter, serves, store.remark, templates, tracer
+    )
     ports = Ports(store)
     passwords = PasswordCheck(StoredPasswords(sealing_of(config)), monotonic_s)
-    serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(
+    accounting = Accounting(
         context, NasRestarts(store.link), ports, templates, mark=server.mark, silence=server.silence
-    ).serve
-    serves[PacketCode.ACCESS_REQUEST] = Authorisation(
+    )
+    authorisation = Authorisation(
         context,
         store,
         ports,
@@ -144,7 +149,15 @@ async def serve_radius(
         mark=server.mark,
         silence=server.silence,
         left_out=server.left_out,
-    ).serve
+    )
+    serves[PacketCode.ACCOUNTING_REQUEST] = accounting.serve
+    serves[PacketCode.ACCESS_REQUEST] = authorisation.serve
+    server.traced[PacketCode.ACCOUNTING_REQUEST] = lambda trace: (
+        accounting.within(trace.context(context), trace.silent).serve
+    )
+    server.traced[PacketCode.ACCESS_REQUEST] = lambda trace: (
+        authorisation.within(trace.context(context), trace.silent).serve
+    )
     endpoints = []
     for key, code in RADIUS_PORTS.items():
         if key in supervisor.worker_sockets:
@@ -191,7 +204,12 @@ async def drain_radius(
 
 
 def build_node(
-    config: Config, supervisor: SupervisorLink, context: ChargingContext, admission: Admission, origins: Origins
+    config: Config,
+    supervisor: SupervisorLink,
+    context: ChargingContext,
+    admission: Admission,
+    origins: Origins,
+    tracer: Tracer,
 ) -> Node:
     diameter = config.diameter
     return Node(
@@ -208,6 +226,7 @@ def build_node(
         ),
         message_bytes_max=diameter.message_bytes_max,
         origin_state=origins.note,
+        tracer=tracer,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from ocs.clock import monotonic_ms, monotonic_us, now_ms
@@ -44,8 +44,7 @@ class ConnectionOwner(Protocol):
     def garbage(self, link: DiameterConnection, error: FrameError) -> None: ...
     def admits(self, link: DiameterConnection, cer: CapabilitiesExchangeRequest) -> bool: ...
     def claim(self, link: DiameterConnection) -> None: ...
-    def act(self, action: Action) -> None: ...
-    def act_all(self, actions: Iterable[Action], link: DiameterConnection) -> None: ...
+    def heard(self, frame: bytes, action: Action, link: DiameterConnection) -> None: ...
     def has_output(self, link: DiameterConnection) -> None: ...
     def error(self, request: bytes, error: ProtocolError | ResultCode, why: str = "") -> bytes: ...
 
@@ -66,6 +65,8 @@ class DiameterConnection(asyncio.Protocol):
         """Of a configured peer, for what is counted."""
         self.admitted = False
         self.open = False
+        self.ours, self.theirs = ("", 0), (address, 0)
+        """Both ends of the transport: address and port."""
         self.gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._frames = FrameBuffer(node.message_bytes_max, SKIP_BYTES_MAX)
@@ -86,6 +87,9 @@ class DiameterConnection(asyncio.Protocol):
         transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's are not instances of it
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self.open = True
+        ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if all(isinstance(end, tuple) for end in ends):  # a Unix socket has names
+            self.ours, self.theirs = (end[:2] for end in ends)
         self.node.made(self, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -106,7 +110,7 @@ class DiameterConnection(asyncio.Protocol):
                     if type(action) is DeliverRequest:
                         node.service(action.frame, self)
                     else:
-                        node.act(action)
+                        node.heard(frame, action, self)
         else:
             for frame in frames:
                 self._take(frame, ms)
@@ -169,7 +173,11 @@ class DiameterConnection(asyncio.Protocol):
             if not self._introduced(frame):
                 self._take(frame, ms)
         else:
-            self.node.act_all(self.machine.received(frame, ms), self)
+            for action in self.machine.received(frame, ms):
+                if type(action) is DeliverRequest:
+                    self.node.service(action.frame, self)
+                else:
+                    self.node.heard(frame, action, self)
 
     def _introduced(self, frame: bytes) -> bool:
         """Whether the frame is a CER that now waits for its claim; all others are the machine's."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from balances.structs.charge import Flag, Result
+from ocs.charging.decide import session_key
 from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER
@@ -28,8 +30,11 @@ from ocs.net.diameter.node import Node
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import GUEST
 from ocs.net.diameter.templates import Templates
+from ocs.net.diameter.traced_link import traced
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
+from ocs.tracing.matching import WhoAndWhat
+from ocs.tracing.traced_request import TracedRequest
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import SessionTerminationRequest
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
@@ -84,6 +89,7 @@ class CreditControl:
         to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity, Services], CreditControlAnswer] = to_cca,
     ) -> None:
         self.node, self.admission, self.context, self.settings = node, admission, context, context.settings
+        self.tracer = node.sightings.tracer
         self.origins = origins
         self.templates = Templates() if templates is None else templates
         self.handle, self.to_request, self.to_cca = handle, to_request, to_cca
@@ -175,11 +181,22 @@ class CreditControl:
     # ---- one request
 
     def _serve(self, frame: bytes, link: DiameterConnection, *, urgent_only: bool = False) -> None:
+        if self.tracer.watched and self._is_traced(frame, link, urgent_only):
+            return
+        try:
+            if not urgent_only and frame[5:8] == CCR and self.templates.serve(frame, link, self):
+                return
+        except Exception as bug:  # of ours: the peer is told, and goes on being served
+            self.failed(frame, link, bug)
+        else:
+            self._serve_generally(frame, link, urgent_only)
+
+    def _serve_generally(
+        self, frame: bytes, link: DiameterConnection, urgent_only: bool, trace: TracedRequest | None = None
+    ) -> None:
         try:
             if frame[5:8] != CCR:
                 self._other(frame, link)
-                return
-            if not urgent_only and self.templates.serve(frame, link, self):
                 return
             ccr = CreditControlRequest.decode(frame, link.machine.ignored)
             if ccr.destination_realm != self._realm or ccr.destination_host not in (None, self._host):
@@ -191,7 +208,7 @@ class CreditControl:
             request = self.to_request(ccr, link.peer.origin_host, self.settings)
         except ProtocolError as error:
             self.refuse(frame, link, error)
-        except Exception as bug:  # of ours: the peer is told, and goes on being served
+        except Exception as bug:
             self.failed(frame, link, bug)
         else:
             report = ccr.cc_request_type in REPORTS
@@ -201,8 +218,34 @@ class CreditControl:
             plain: Plain | None = None
             if ccr.cc_request_type == UPDATE and self.templates.most:
                 plain = options["plain"] = []
-            handled = self.handle(request, self.context, link.heard_at_ms, **options)
+            context = self.context
+            if trace is not None:
+                trace.understood(request.identities, session_key(request, self.settings))
+                context = trace.context(context)
+            handled = self.handle(request, context, link.heard_at_ms, **options)
+            if trace is not None:
+                handled = trace.watch(handled)
             CreditControlExchange(self, link, ccr, request, report, handled, plain)
+
+    def _is_traced(self, frame: bytes, link: DiameterConnection, urgent_only: bool) -> bool:
+        """Whether somebody wants to see it. Then it is served the general way, which says of a request all that its
+        template would (docs/tracing.md)."""
+        trace = self.node.sightings.request(frame, link, partial(self._about, frame, link))
+        if trace is None:
+            return False
+        self._serve_generally(frame, traced(link, trace), urgent_only, trace)
+        trace.over_unless_under_way()
+        return True
+
+    def _about(self, frame: bytes, link: DiameterConnection) -> WhoAndWhat | None:
+        if frame[5:8] != CCR or link.peer is None:
+            return None
+        try:
+            ccr = CreditControlRequest.decode(frame, link.machine.ignored)
+            request = self.to_request(ccr, link.peer.origin_host, self.settings)
+        except ProtocolError:
+            return None
+        return request.identities, session_key(request, self.settings)
 
     # ---- what is not for charging
 

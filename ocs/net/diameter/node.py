@@ -14,9 +14,11 @@ from ocs.clock import monotonic_ms, now_ms
 from ocs.net.diameter.claims import HUNG_MS, PROBE_MS
 from ocs.net.diameter.connection import CLOSED_BY_PEER, DiameterConnection, Service
 from ocs.net.diameter.peers import Peers
+from ocs.net.diameter.sightings import DiameterSightings
 from ocs.net.tls import certified_names, plainly
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Seldom, logger
+from ocs.tracing.tracer import NOBODY, Tracer
 from protocol.diameter.answers import error_answer
 from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest, DeviceWatchdogRequest, DisconnectCause
 from protocol.diameter.frames import MAX_BYTES
@@ -70,7 +72,9 @@ class Node:
         timers: Timers | None = None,
         message_bytes_max: int = MAX_BYTES,
         origin_state: Callable[[str, int], None] = lambda _origin_host, _value: None,
+        tracer: Tracer = NOBODY,
     ) -> None:
+        self.sightings = DiameterSightings(tracer)
         self.local, self.peers, self.meter, self.message_bytes_max = local, peers, meter, message_bytes_max
         self._arbiter = arbiter
         self._origin_state = origin_state
@@ -276,12 +280,20 @@ class Node:
             else:
                 self.act(action)
 
+    def heard(self, frame: bytes, action: Action, link: DiameterConnection) -> None:
+        """What came of a message that is no request to be served."""
+        if self.sightings.tracer.watched:
+            self.sightings.received(frame, link)
+        self.act(action)
+
     def act(self, action: Action) -> None:
         link = self._links.get(action.connection)
         if link is None:
             return
         match action:
             case Send(octets=octets):
+                if self.sightings.tracer.watched:
+                    self.sightings.sent(octets, link)
                 link.write(octets)
             case Close(why=why, detail=detail):
                 if detail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Final
 
@@ -22,7 +23,7 @@ from ocs.charging.radius.names import SessionReference, client_name, reference_i
 from ocs.charging.request import Busy, ChargingRequest
 from ocs.charging.services import UNKNOWN
 from ocs.net.radius.clients import NasClient
-from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.exchange import Arrived, RadiusReply, both
 from ocs.net.radius.interims import InterimTemplates
 from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
@@ -54,6 +55,12 @@ class Accounting:
         self._context, self._restarts, self._ports, self._templates = context, restarts, ports, templates
         templates.serves = self.serve
         self._mark, self._silence = mark, silence
+
+    def within(self, context: ChargingContext, silence: Callable[[str], None]) -> Accounting:
+        """The same with another context, and with somebody else who is told of silence too."""
+        other = copy.copy(self)
+        other._context, other._silence = context, both(self._silence, silence)
+        return other
 
     async def serve(self, arrived: Arrived, sent: Sent | None = None) -> RadiusReply | None:
         """sent: the store was asked already; it goes on from its reply"""

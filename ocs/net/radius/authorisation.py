@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Final
@@ -46,7 +47,7 @@ from ocs.net.radius.admittance import (
 )
 from ocs.net.radius.calls import CallAuthorisation
 from ocs.net.radius.clients import NasClient
-from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.exchange import Arrived, RadiusReply, both
 from ocs.net.radius.home_pool import HomePool, TooManyRelayed
 from ocs.net.radius.password_check import HashedOnly, PasswordCheck, TooManyHashes
 from ocs.net.radius.ports import Ports, PortStore
@@ -107,6 +108,13 @@ class Authorisation:
         self._mark, self._silence = mark, silence
         self._calls = CallAuthorisation(context, self._command, self._charged)
         self._admittance = AdmittanceCheck(self._command)
+
+    def within(self, context: ChargingContext, silence: Callable[[str], None]) -> Authorisation:
+        """The same with another context, and with somebody else who is told of silence too."""
+        other = copy.copy(self)
+        other._context, other._silence = context, both(self._silence, silence)
+        other._calls = CallAuthorisation(context, self._command, other._charged)
+        return other
 
     async def serve(self, arrived: Arrived) -> RadiusReply | None:
         try:

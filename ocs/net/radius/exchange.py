@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
 from ocs.clock import monotonic_us
@@ -42,6 +42,16 @@ class Arrived(NamedTuple):
     @property
     def key(self) -> ExchangeKey:
         return ExchangeKey(self.source, self.packet.identifier, self.packet.code)
+
+
+def both(one: Callable[[str], None], other: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells two of them."""
+
+    def tell(why: str) -> None:
+        one(why)
+        other(why)
+
+    return tell
 
 
 class AnswerSocket(Protocol):

@@ -120,12 +120,12 @@ class RadSecConnection(asyncio.Protocol):
         self._buffer = PacketBuffer()
         self._transport: asyncio.Transport | None = None
         self._client: NasClient | None = None
-        self._source = ("", 0)
+        self._source = self.ours = ("", 0)
         self._why = "closed by the client"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         made = cast(asyncio.Transport, transport)
-        self._source = made.get_extra_info("peername")[:2]
+        self._source, self.ours = made.get_extra_info("peername")[:2], made.get_extra_info("sockname")[:2]
         names = certified_names(made.get_extra_info("peercert"))
         self._client = self._server.clients.certified(names, self._source[0])
         if self._client is None:

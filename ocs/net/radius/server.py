@@ -21,8 +21,11 @@ from ocs.net.radius.conduct import Conduct, Conducts
 from ocs.net.radius.duplicates import DuplicateWindow, ExchangeKey, Seen
 from ocs.net.radius.exchange import AnswerSocket, Arrived, RadiusExchange, RadiusReply
 from ocs.net.radius.interims import InterimTemplates
+from ocs.net.radius.sightings import RadiusSightings, TracedSocket
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
+from ocs.tracing.traced_request import TracedRequest
+from ocs.tracing.tracer import NOBODY, Tracer
 from protocol.radius.authenticator import answer, check_request
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary.standard import ACCT_STATUS_TYPE
@@ -62,6 +65,10 @@ class RadiusSocket(AnswerSocket, Protocol):
     def is_secure(self) -> bool:
         """Nobody on the way can read or forge."""
 
+    @property
+    def ours(self) -> tuple[str, int]:
+        """Address and port of our end."""
+
 
 class RadiusServer:
     """
@@ -76,8 +83,15 @@ class RadiusServer:
         serves: dict[PacketCode, Served],
         remark: Callable[[str, str], object],
         templates: InterimTemplates,
+        tracer: Tracer = NOBODY,
     ) -> None:
         self.clients, self.admission, self.serves, self.templates = clients, admission, serves, templates
+        self.sightings = RadiusSightings(tracer)
+        self.tracer = tracer
+        self.traced: dict[PacketCode, Callable[[TracedRequest], Served]] = {}
+        """Like `serves`, of what somebody wants to see."""
+        self._trace: TracedRequest | None = None
+        """The packet that is looked at just now, if somebody wants to see it."""
         self.conducts = Conducts()
         self.window = DuplicateWindow()
         self.draining = False
@@ -109,6 +123,8 @@ class RadiusServer:
         if self.draining:
             self.silence("stopping")
             return
+        if self.tracer.watched and self._is_traced(client, octets, source, by):
+            return
         if octets[:1] == ACCOUNTING and PacketCode.ACCOUNTING_REQUEST in by.codes:
             try:
                 if self.templates.serve(octets, client, source, by, self):
@@ -116,6 +132,23 @@ class RadiusServer:
             except Exception as bug:
                 self.violated_by(octets, source, bug)
                 return
+        self._received_generally(client, octets, source, by)
+
+    def _is_traced(self, client: NasClient, octets: bytes, source: tuple[str, int], by: RadiusSocket) -> bool:
+        """Whether somebody wants to see it. Then it is served the general way, which says of a packet all that its
+        template would (docs/tracing.md)."""
+        trace = self.sightings.request(octets, client, source, by.ours)
+        if trace is None:
+            return False
+        self._trace = trace
+        try:
+            self._received_generally(client, octets, source, TracedSocket(by, trace, self.tracer))
+        finally:
+            self._trace = None
+            trace.over_unless_under_way()
+        return True
+
+    def _received_generally(self, client: NasClient, octets: bytes, source: tuple[str, int], by: RadiusSocket) -> None:
         try:
             packet = Packet.decode(octets)
             if packet.code not in by.codes and packet.code != PacketCode.STATUS_SERVER:
@@ -150,14 +183,20 @@ class RadiusServer:
 
     def _serve(self, arrived: Arrived, by: RadiusSocket, conduct: Conduct) -> None:
         packet = arrived.packet
-        serve = self.serves.get(PacketCode(packet.code))
+        code, trace = PacketCode(packet.code), self._trace
+        serve = self.serves.get(code)
         if serve is None:
             self.silence("not served")
             return
+        if trace is not None and code in self.traced:
+            serve = self.traced[code](trace)
         report = packet.code == PacketCode.ACCOUNTING_REQUEST and _status(packet) in REPORTS
         at_ms, at_us = arrived.at_ms, arrived.at_us
         if self.admits(arrived.key, packet.authenticator, at_ms, at_us, by, conduct, report=report):
-            RadiusExchange(self, by, arrived, serve(arrived), conduct, report=report)
+            handled = serve(arrived)
+            RadiusExchange(
+                self, by, arrived, handled if trace is None else trace.watch(handled), conduct, report=report
+            )
 
     def admits(
         self,
@@ -178,6 +217,8 @@ class RadiusServer:
             return False
         if seen is Seen.UNDER_WAY:
             self._dropped["radius", "under way"] += 1
+            if self._trace is not None:
+                self._trace.silent("it is under way already")
             return False
         admission = self.admission
         admission.step(at_us)
@@ -213,6 +254,8 @@ class RadiusServer:
     def drop(self, source: tuple[str, int], client: NasClient | None, why: str, words: str) -> None:
         """Silence, as the protocol says; a count, and a line for each client and reason now and then."""
         self._dropped["radius", why] += 1
+        if self._trace is not None:
+            self._trace.silent(f"{why}: {words}")
         name = UNKNOWN_ADDRESS if client is None else client.name
         if client is not None:
             self._by_client_dropped[name, why] += 1
@@ -234,6 +277,8 @@ class RadiusServer:
 
     def silence(self, why: str) -> None:
         self._silent["radius", why] += 1
+        if self._trace is not None:
+            self._trace.silent(why)
 
     def violated(self, arrived: Arrived, bug: Exception) -> None:
         self.violated_by(arrived.packet.octets, arrived.source, bug)
@@ -271,10 +316,12 @@ class RadiusEndpoint(asyncio.DatagramProtocol):
 
     def __init__(self, server: RadiusServer, code: PacketCode) -> None:
         self.server, self.codes = server, (code,)
+        self.ours = ("", 0)
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+        self.ours = self._transport.get_extra_info("sockname")[:2]
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.server.received(data, (addr[0], addr[1]), self)

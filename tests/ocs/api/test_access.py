@@ -36,7 +36,7 @@ def test_what_reads_is_asked_with_get_and_what_cannot_wait_is_told_apart() -> No
             reads = ("/v1/quote", "/v1/accounts/{id}/topups/quote", "/v1/vouchers/find")
             assert operation.path in reads, "a permission to read that changes something"
         if operation.method == "GET" and operation.permission in PERMISSIONS:
-            assert operation.permission.endswith((".read", ".export")), operation.path
+            assert operation.permission.endswith((".read", ".export", ".watch")), operation.path
         if operation.streamed:
             assert not can_wait(operation.permission)
     assert PERMISSIONS.keys() >= ALONE
