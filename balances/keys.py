@@ -62,6 +62,12 @@ def trace_channel(trace: str) -> str:
     return f"trace:{trace}"
 
 
+REFUSALS: Final = "refusals"
+"""Hash: who was refused and why -> how often (ocs/stores/refusal_book.py)."""
+
+REFUSALS_LAST: Final = "refusals:last"
+"""Sorted set: the same -> when that was last."""
+
 ORIGINS: Final = "origins"
 """Sorted set: the highest Origin-State-Id of each host, in lower case."""
 

@@ -11,6 +11,7 @@ import click
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("ocs.cli.serve:run", "Serve: all roles in one go, stores embedded unless configured."),
     "check": ("ocs.cli.serve:check", "Validate the configuration and reach the stores; say what is wrong."),
+    "doctor": ("ocs.cli.doctor:doctor", "What is wrong with this host, its stores and its peers: and what to do."),
     "account": ("ocs.cli.account:account", "Accounts: balances, settings, top-ups."),
     "reservation": ("ocs.cli.reservation:reservation", "Money reserved for a purchase: confirmed in parts, released."),
     "transfer": ("ocs.cli.transfer:transfer", "Transfers from one account to another one."),

@@ -101,19 +101,23 @@ class Expirer:
 
     async def _end(self, due: list[Due], now_ms: int, extended_ms: int) -> None:
         for start in range(0, len(due), 200):
-            some = due[start : start + 200]
-            swept = [self._end_one(one, now_ms, extended_ms) for one in some]
-            for one, what in zip(some, await asyncio.gather(*swept, return_exceptions=True), strict=True):
+            some, gone = due[start : start + 200], list[tuple[str, str]]()
+            swept = [self._end_one(one, now_ms, extended_ms, gone) for one in some]
+            ended = await asyncio.gather(*swept, return_exceptions=True)
+            if gone:
+                await self._supervision.forget_where(gone)
+            for one, what in zip(some, ended, strict=True):
                 if isinstance(what, LATER):
                     raise what
                 if isinstance(what, Exception):  # one that cannot be swept must not keep the others' money
                     self._rounds.failed("sweep", what)
                     await self._supervision.put_off(one, now_ms)
 
-    async def _end_one(self, one: Due, now_ms: int, extended_ms: int) -> None:
+    async def _end_one(self, one: Due, now_ms: int, extended_ms: int, gone: list[tuple[str, str]]) -> None:
+        """gone: gets the session, with its account, where it may be there no more"""
         at_ms = now_ms - extended_ms if one.session else now_ms
         reply = await self._store.expire(Expire(one.account, one.session, at_ms)).wait()
         if reply.status == "ok":
             self._stats.swept += 1
         if reply.status in ("ok", "gone", "absent") and one.session:
-            await self._supervision.forget_where(one.account, [one.session])
+            gone.append((one.account, one.session))

@@ -214,6 +214,12 @@ class EmbeddedValkey(EmbeddedServer):
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{quote(str(self.socket))}"
 
+    @property
+    def address(self) -> str:
+        """The same, of one that somebody else has started."""
+        self.socket = self._socket_dir("valkey.sock") / "valkey.sock"
+        return self.url
+
     def _start(self, timeout_s: float) -> str:
         binary = self._binary or find_valkey()
         self.home.parent.mkdir(parents=True, exist_ok=True)
@@ -271,6 +277,12 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     def dsn(self) -> str:
         return self.dsn_of("postgres")
+
+    @property
+    def address(self) -> str:
+        """The same, of one that somebody else has started."""
+        self._sockets = self._socket_dir(".s.PGSQL.5432.lock")
+        return self.dsn
 
     def dsn_of(self, database: str) -> str:
         return f"postgresql://{USER}@/{quote(database)}?host={quote(str(self._sockets), safe='')}&port=5432"

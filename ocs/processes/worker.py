@@ -44,6 +44,7 @@ from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
 from ocs.stores.shut_shards import shut_shards
+from ocs.stores.refusal_book import RefusalBook
 from ocs.tracing.tracer import Tracer
 from protocol.diameter.peer import LocalPeer, Timers
 from protocol.diameter.types import HostAddress
@@ -72,11 +73,11 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission, in_force=supervisor.prices_by)
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
         store.link.ask_too(LOOK, origins.looked)
-        tracer = build_tracer(config, supervisor, store)
-        node = build_node(config, supervisor, context, admission, origins, tracer)
-        radius, radsec = await serve_radius(config, supervisor, context, admission, store, homes, tracer)
+        tracer, refusals = build_tracer(config, supervisor, store), RefusalBook(store.link, now_ms)
+        node = build_node(config, supervisor, context, admission, origins, tracer, refusals)
+        radius, radsec = await serve_radius(config, supervisor, context, admission, store, homes, tracer, refusals)
         books = conduct_books(config, radius, store)
-        telling = [asyncio.ensure_future(book.run()) for book in books]
+        telling = [asyncio.ensure_future(refusals.run()), *(asyncio.ensure_future(book.run()) for book in books)]
         if homes:
             telling.append(asyncio.ensure_future(HomeBook(store.link, homes, now_ms).run()))
         tls = None
@@ -107,6 +108,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
             drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, radsec, config, supervisor)
         )
         await ended((session_requests, *telling))
+        await refusals.tell()
         for book in books:
             await book.tell()
 
@@ -128,12 +130,20 @@ async def serve_radius(
     store: MeteredStore,
     homes: HomePool,
     tracer: Tracer,
+    refusals: RefusalBook,
 ) -> tuple[list[RadiusEndpoint], RadSecListener | None]:
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
     templates = InterimTemplates(context, config.charging.templates_max)
     server = RadiusServer(
-        NasClients(config.radius), admission, supervisor.meter, serves, store.remark, templates, tracer
+        NasClients(config.radius),
+        admission,
+        supervisor.meter,
+        serves,
+        store.remark,
+        templates,
+        tracer,
+        refusals.note,
     )
     ports = Ports(store)
     passwords = PasswordCheck(StoredPasswords(sealing_of(config)), monotonic_s)
@@ -210,6 +220,7 @@ def build_node(
     admission: Admission,
     origins: Origins,
     tracer: Tracer,
+    refusals: RefusalBook,
 ) -> Node:
     diameter = config.diameter
     return Node(
@@ -227,6 +238,7 @@ def build_node(
         message_bytes_max=diameter.message_bytes_max,
         origin_state=origins.note,
         tracer=tracer,
+        refused=refusals.note,
     )
 
 

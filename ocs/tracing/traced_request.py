@@ -66,10 +66,14 @@ class TracedRequest:
     async def watch(self, handled: Coroutine[Any, Any, T]) -> T:
         """The same, which ends what is seen when it is done and its answer is written."""
         self.is_under_way = True
+        soon = asyncio.get_running_loop().call_soon
         try:
-            return await handled
-        finally:
-            asyncio.get_running_loop().call_soon(self.over)
+            result = await handled
+        except Exception:
+            soon(self.over)
+            raise
+        soon(self.over)
+        return result
 
     def over(self) -> None:
         """Tell what was seen, once."""

@@ -18,7 +18,7 @@ from balances.structs.charge import Flag, Result
 from ocs.charging.decide import session_key
 from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
-from ocs.charging.outcomes import DIAMETER
+from ocs.charging.outcomes import DIAMETER, OUTCOMES
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.services import Services
 from ocs.charging.settings import ChargingSettings
@@ -307,12 +307,21 @@ class CreditControl:
         self._counts[key] += 1
         self._by_peer[link.peer_name, key[3]] += 1
         if isinstance(answer, ChargingAnswer):
+            if answer.result is not Result.OK:
+                self._note_refusal(ccr, answer, link)
             if answer.marks:
                 self._remark(ccr, answer.marks, link)
             for line in answer.lines:
                 self._lines["diameter", service, CODES[line.result]] += 1
                 if line.final is not None:
                     self._finals["diameter", service, line.final.action.name.lower()] += 1
+
+    def _note_refusal(self, ccr: CreditControlRequest, answer: ChargingAnswer, link: DiameterConnection) -> None:
+        """For who looks for what goes wrong."""
+        ids = ccr.subscription_id
+        who = ids[0].subscription_id_data if ids else ccr.session_id
+        why = f"{CODES[answer.result]} {answer.reason or OUTCOMES[answer.result].words}"
+        self.node.refused("subscriber", who, link.peer_host, why)
 
     def count_update(self, link: DiameterConnection, line: tuple[str, ...], lines: int) -> None:
         """`count`, of an UPDATE that is answered with success in all its lines and remarkable in nothing.

@@ -16,6 +16,7 @@ from ocs.net.diameter.connection import CLOSED_BY_PEER, DiameterConnection, Serv
 from ocs.net.diameter.peers import Peers
 from ocs.net.diameter.sightings import DiameterSightings
 from ocs.net.tls import certified_names, plainly
+from ocs.stores.refusal_book import RefusalKind
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Seldom, logger
 from ocs.tracing.tracer import NOBODY, Tracer
@@ -51,6 +52,14 @@ Answered = Callable[[bytes | None], None]
 """Gets the answer to a request of ours, or None when there will be none."""
 
 
+Refused = Callable[[RefusalKind, str, str, str], None]
+CONNECTED_ALREADY: Final = "connected already, and that connection answers"
+
+
+def _not_noted(_kind: RefusalKind, _who: str, _by: str, _why: str) -> None:
+    """Where nobody keeps a book of it."""
+
+
 class Arbiter(Protocol):
     """The supervisor, which knows the connections of all workers."""
 
@@ -73,8 +82,11 @@ class Node:
         message_bytes_max: int = MAX_BYTES,
         origin_state: Callable[[str, int], None] = lambda _origin_host, _value: None,
         tracer: Tracer = NOBODY,
+        refused: Refused = _not_noted,
     ) -> None:
+        """refused: is told who was refused: kind, who, by what, why"""
         self.sightings = DiameterSightings(tracer)
+        self.refused = refused
         self.local, self.peers, self.meter, self.message_bytes_max = local, peers, meter, message_bytes_max
         self._arbiter = arbiter
         self._origin_state = origin_state
@@ -224,6 +236,7 @@ class Node:
         why = self.peers.objection(cer.origin_host, link.address, link.certified)
         if why:
             self._connections["diameter", "unknown peer"] += 1
+            self.refused("peer", cer.origin_host, link.address, why)
             self._say(
                 "diameter.unknown_peer", (cer.origin_host, link.address),
                 origin_host=cer.origin_host, origin_realm=cer.origin_realm, address=link.address, why=why,
@@ -247,6 +260,7 @@ class Node:
             return
         if not granted:
             self._connections["diameter", "connected already"] += 1
+            self.refused("peer", link.peer_host, link.address, CONNECTED_ALREADY)
             logger().warning("diameter.second_connection", peer=link.peer_host, address=link.address)
         self._asking = link
         link.decided(granted)

@@ -22,13 +22,14 @@ from ocs.net.radius.duplicates import DuplicateWindow, ExchangeKey, Seen
 from ocs.net.radius.exchange import AnswerSocket, Arrived, RadiusExchange, RadiusReply
 from ocs.net.radius.interims import InterimTemplates
 from ocs.net.radius.sightings import RadiusSightings, TracedSocket
+from ocs.stores.refusal_book import RefusalKind
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
 from ocs.tracing.traced_request import TracedRequest
 from ocs.tracing.tracer import NOBODY, Tracer
 from protocol.radius.authenticator import answer, check_request
 from protocol.radius.codes import PacketCode
-from protocol.radius.dictionary.standard import ACCT_STATUS_TYPE
+from protocol.radius.dictionary.standard import ACCT_STATUS_TYPE, CALLING_STATION_ID, USER_NAME
 from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.packet import Packet
 from protocol.radius.refused import PacketFault, RadiusError
@@ -52,6 +53,13 @@ CHARGED: Final = "ok"
 INTERIM: Final = ("radius", NAMES[PacketCode.ACCOUNTING_REQUEST], STATUS[AcctStatusType.INTERIM_UPDATE], CHARGED)
 
 Served = Callable[[Arrived], Coroutine[Any, Any, RadiusReply | None]]
+
+
+Refused = Callable[[RefusalKind, str, str, str], None]
+
+
+def _not_noted(_kind: RefusalKind, _who: str, _by: str, _why: str) -> None:
+    """Where nobody keeps a book of it."""
 
 
 class RadiusSocket(AnswerSocket, Protocol):
@@ -84,7 +92,9 @@ class RadiusServer:
         remark: Callable[[str, str], object],
         templates: InterimTemplates,
         tracer: Tracer = NOBODY,
+        refused: Refused = _not_noted,
     ) -> None:
+        self._refused = refused
         self.clients, self.admission, self.serves, self.templates = clients, admission, serves, templates
         self.sightings = RadiusSightings(tracer)
         self.tracer = tracer
@@ -236,6 +246,8 @@ class RadiusServer:
         kind = STATUS.get(_status(arrived.packet), "other") if accounting else ""
         self._counts["radius", NAMES[PacketCode(code)], kind, reply.result] += 1
         self._by_client[arrived.client.name, reply.result] += 1
+        if code == PacketCode.ACCESS_REQUEST and reply.code == PacketCode.ACCESS_REJECT:
+            self._refused("subscriber", _user(arrived.packet), arrived.client.name, f"login refused: {reply.result}")
         self._times[PacketCode(code)].add(monotonic_us() - arrived.at_us)
 
     def count_interim(self, client: NasClient, at_us: int) -> None:
@@ -257,6 +269,7 @@ class RadiusServer:
         if self._trace is not None:
             self._trace.silent(f"{why}: {words}")
         name = UNKNOWN_ADDRESS if client is None else client.name
+        self._refused("client", source[0], "" if client is None else client.name, f"{why}: {words}")
         if client is not None:
             self._by_client_dropped[name, why] += 1
             self.conducts.dropped(source[0], client, why, now_ms())
@@ -300,6 +313,13 @@ class RadiusServer:
             if not self.admission.in_flight:
                 return
             await asyncio.sleep(step_s)
+
+
+def _user(packet: Packet) -> str:
+    try:
+        return packet.get(USER_NAME) or packet.get(CALLING_STATION_ID) or ""
+    except RadiusError:
+        return ""
 
 
 def _status(packet: Packet) -> int:

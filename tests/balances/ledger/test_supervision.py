@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from redis.asyncio import Redis
+
 from balances import keys
 from balances.ledger.reader import connect
 from balances.ledger.supervision import Supervision, holders
@@ -87,4 +89,20 @@ async def test_an_account_costs_its_open_sessions(redis_url: str) -> None:
     assert one is not None
     assert one.id == "open3"
     assert await Supervision(client, "t").account_and_session("nobody", "open3") == (None, None)
+    await client.aclose()
+
+
+async def test_hundreds_that_ended_are_forgotten_over_one_connection(redis_url: str) -> None:
+    """Where each took a connection of its own, those beyond what a client may have failed, and the sweep with them."""
+    client = Redis.from_url(redis_url, protocol=2, max_connections=1)
+    names = [f"s{number}" for number in range(300)]
+    await client.mset({keys.where(name): keys.place("payer", "anna") for name in names})
+    await client.set(keys.where("s1"), keys.place("other", "anna"))  # another account has it by now
+    await client.hset(keys.account("payer"), "s2", b"begun again")
+    await client.delete(keys.where("s3"))
+    await Supervision(client, "t").forget_where([("payer", name) for name in names])
+    left = [name for name in names if await client.exists(keys.where(name))]
+    assert left == ["s1", "s2"]
+    await Supervision(client, "t").forget_where([("payer", "s1")])
+    assert await client.exists(keys.where("s1"))
     await client.aclose()

@@ -3,8 +3,10 @@ metrics are the same, whatever the store says and whenever it says it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +15,7 @@ from balances.keys import AccountKeys
 from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
+from ocs.clock import now_ms as wall_ms
 from ocs.config import Radius, RadiusClient
 from ocs.config_values import Secret
 from ocs.net.admission import Admission
@@ -23,7 +26,11 @@ from ocs.net.radius.interims import TRIES_MAX, InterimTemplates
 from ocs.net.radius.server import RadiusServer, Served
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter
+from ocs.tracing.sighting import Sighting, read_sighting
+from ocs.tracing.tracer import Tracer
+from ocs.tracing.wish import TraceWish, pack_wish
 from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary import ATTRIBUTES
 from protocol.radius.dictionary.values import AcctStatusType
 from tariffs.load import load_tariff
 from tests.ocs.charging.radius.nas import SECRET, USER, accounting, shown
@@ -47,6 +54,7 @@ class NasWorker(World):
 
     is_secure = False
     codes = (PacketCode.ACCOUNTING_REQUEST,)
+    ours = ("10.0.0.254", 1813)
 
     def __init__(self, templates_max: int, *documents: str, **client: Any) -> None:
         super().__init__(*documents)
@@ -63,13 +71,32 @@ class NasWorker(World):
         self.templates = InterimTemplates(self.context, templates_max)
         block = RadiusClient("10.0.0.0/8", Secret(SECRET.decode()), **{"group": "bras"} | client)
         serves: dict[PacketCode, Served] = {}
+        self.published: list[Sighting] = []
+        self.tracer = Tracer(SimpleNamespace(command=self._publish), "worker 0", ATTRIBUTES)
         self.radius = RadiusServer(
-            NasClients(Radius(clients=(block,))), self.admission, self.meter, serves, self.remark, self.templates
+            NasClients(Radius(clients=(block,))),
+            self.admission,
+            self.meter,
+            serves,
+            self.remark,
+            self.templates,
+            self.tracer,
         )
         told: dict[str, Any] = {"mark": self.radius.mark, "silence": self.radius.silence}
-        serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(
-            self.context, cast(Any, self), cast(Any, self), self.templates, **told
-        ).serve
+        accounting = Accounting(self.context, cast(Any, self), cast(Any, self), self.templates, **told)
+        serves[PacketCode.ACCOUNTING_REQUEST] = accounting.serve
+        self.radius.traced[PacketCode.ACCOUNTING_REQUEST] = lambda trace: (
+            accounting.within(trace.context(self.context), trace.silent).serve
+        )
+
+    def _publish(self, *words: Any) -> Pending[Any]:
+        self.published.append(read_sighting(words[2]))
+        return ready(1)
+
+    def trace(self) -> None:
+        """Somebody watches the subscriber."""
+        wish = TraceWish("t1", "anna", 0, wall_ms() + 600_000, identities=(f"username:{USER}",))
+        self.tracer.looked([[b"t1", pack_wish(wish)]])
 
     async def newest_ms(self, _nas: str) -> int:
         """A NAS that never said that it restarted."""
@@ -189,6 +216,26 @@ def test_the_next_report_is_served_by_it() -> None:
     assert len(pair.learning.templates) == 0, "its session is over"
 
 
+async def test_one_that_is_watched_is_charged_and_answered_the_same_and_shown() -> None:
+    pair = learnt()
+    pair.learning.trace()
+    octets = packet(lasted_s=70, octets=(10**6, 10**7))
+    assert not pair.feed(octets)
+    assert not pair.feed(octets)  # it comes again: the same answer, and no other call
+    pair.feed(octets[:-1] + b"!")  # not proven
+    await asyncio.sleep(0)
+    again, forged, first = pair.learning.published  # the first one is over when its answer is out
+    assert [call.status for call in first.calls] == ["ok"]
+    assert first.answer is not None
+    assert (first.peer, first.session, first.local) == ("bras", "radius:bras:bras1;s1", ("10.0.0.254", 1813))
+    assert again.answer is not None
+    assert not again.calls
+    assert forged.answer is None
+    assert forged.why.startswith("authenticator")
+    pair.learning.tracer.looked([[]])
+    assert pair.feed(packet(lasted_s=80, octets=(10**6, 10**7)))
+
+
 @pytest.mark.parametrize("tariff", sorted(TARIFFS))
 @pytest.mark.parametrize(
     "client",
@@ -234,15 +281,18 @@ SAID: dict[str, list[Reply | Exception]] = {
 }
 
 
+@pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
-def test_whatever_the_store_says(said: list[Reply | Exception]) -> None:
+async def test_whatever_the_store_says(said: list[Reply | Exception], watched: bool) -> None:
     pair = learnt()
+    if watched:
+        pair.learning.trace()
 
     def says(worker: NasWorker) -> None:
         worker.replies = list(said)
 
     pair.both(says)
-    assert pair.feed(packet(lasted_s=70))
+    assert pair.feed(packet(lasted_s=70)) is not watched
     pair.feed(packet(lasted_s=80, octets=(50, 70)))
 
 

@@ -3,6 +3,7 @@ metrics are the same, whatever the store says and whenever it says it."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from balances.keys import AccountKeys
 from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
+from ocs.clock import now_ms
 from ocs.net.admission import Admission
 from ocs.net.diameter import connection, exchange, templates
 from ocs.net.diameter.connection import DiameterConnection
@@ -23,13 +25,18 @@ from ocs.net.diameter.credit_control import CreditControl
 from ocs.net.diameter.exchange import CreditControlExchange
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import Peers
+from ocs.net.diameter.sightings import DiameterSightings
 from ocs.net.diameter.templates import SHAPES_MAX, TRIES_MAX, TemplateExchange, Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter
+from ocs.tracing.sighting import Sighting, read_sighting
+from ocs.tracing.tracer import Tracer
+from ocs.tracing.wish import TraceWish, pack_wish
 from protocol.diameter.answers import error_answer
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.peer import DeliverRequest
+from protocol.radius.dictionary import ATTRIBUTES
 from tests.ocs.charging.test_template import MB, NOW_S, report
 from tests.ocs.charging.wire import MSISDN, I, T, U, ccr, lines, mscc
 from tests.ocs.charging.world import EURO, NOW_MS, World
@@ -51,8 +58,12 @@ class Worker(World):
         self.mark = Flag(0)
         """What it finds unusual about each request."""
         self.templates = Templates(templates_max)
+        self.published: list[Sighting] = []
+        self.tracer = Tracer(SimpleNamespace(command=self._publish), "worker 0", ATTRIBUTES)
+        self.refused: list[tuple[str, ...]] = []
+        seen = {"sightings": DiameterSightings(self.tracer), "refused": lambda *one: self.refused.append(one)}
         self.node = SimpleNamespace(
-            local=LOCAL, meter=self.meter, message_bytes_max=65_536, has_output=lambda _link: None,
+            **seen, local=LOCAL, meter=self.meter, message_bytes_max=65_536, has_output=lambda _link: None,
             peers=Peers(LISTED), error=self._error, lost=lambda *_: None,
         )  # fmt: skip
         self.admission = Admission(1_000, 500)
@@ -81,6 +92,17 @@ class Worker(World):
     def command(self, *words: str | bytes | int) -> Pending[Any]:
         self.seen.append(" ".join(map(str, words)))
         return Pending()
+
+    def _publish(self, *words: Any) -> Pending[Any]:
+        self.published.append(read_sighting(words[2]))
+        pending = Pending[Any]()
+        pending.resolve(1)
+        return pending
+
+    def trace(self) -> None:
+        """Somebody watches the subscriber."""
+        wish = TraceWish("t1", "anna", 0, now_ms() + 600_000, identities=("msisdn:491700000001",))
+        self.tracer.looked([[b"t1", pack_wish(wish)]])
 
     def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Pending[Reply]:
         assert of is not None
@@ -188,6 +210,28 @@ def test_the_next_report_is_served_by_it() -> None:
     assert len(pair.learning.templates) == 0, "its session is over"
 
 
+async def test_one_that_is_watched_is_charged_and_answered_the_same_and_shown() -> None:
+    pair = learnt()
+    pair.learning.trace()
+    assert not any(pair.feed(report(number, used=number)) for number in range(2, 6))
+    assert not pair.feed(ccr(T, cc_request_number=6, **lines(mscc(10, used={"cc_total_octets": 1}))))
+    await asyncio.sleep(0)
+    seen = pair.learning.published
+    assert len(seen) == 5
+    assert [one.calls[0].charge.number for one in seen] == [2, 3, 4, 5, 6]
+    assert {(len(one.calls), one.calls[0].status, one.calls[0].charge.account) for one in seen} == {(1, "ok", "a1")}
+    assert all(one.request is not None and one.answer is not None for one in seen)
+    assert not pair.plain.published
+
+
+async def test_when_nobody_watches_any_more_templates_serve_again() -> None:
+    pair = learnt()
+    pair.learning.trace()
+    assert not pair.feed(report(2))
+    pair.learning.tracer.looked([[]])
+    assert pair.feed(report(3))
+
+
 # ---- whatever the store says
 
 SAID: dict[str, list[Reply | Exception]] = {
@@ -210,11 +254,14 @@ SAID: dict[str, list[Reply | Exception]] = {
 
 @pytest.mark.parametrize("what", SAID)
 @pytest.mark.parametrize("later", [False, True])
-def test_whatever_the_store_says(what: str, later: bool) -> None:
+@pytest.mark.parametrize("watched", [False, True])
+async def test_whatever_the_store_says(what: str, later: bool, watched: bool) -> None:
     pair = learnt()
+    if watched:
+        pair.learning.trace()
     for worker in (pair.plain, pair.learning):
         worker.hold, worker.replies = later, list(SAID[what])
-    assert pair.feed(report(2))
+    assert pair.feed(report(2)) is not watched
     pair.both(Worker.release)
     for worker in (pair.plain, pair.learning):
         worker.hold = False
