@@ -43,8 +43,8 @@ from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, w
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
-from ocs.stores.shut_shards import shut_shards
 from ocs.stores.refusal_book import RefusalBook
+from ocs.stores.shut_shards import shut_shards
 from ocs.tracing.tracer import Tracer
 from protocol.diameter.peer import LocalPeer, Timers
 from protocol.diameter.types import HostAddress

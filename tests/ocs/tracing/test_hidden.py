@@ -44,8 +44,8 @@ def test_what_proves_a_password_is_zero_and_all_else_stays() -> None:
         assert value in octets, name
         assert value not in shown, name
     packet = Packet.decode(shown)
-    for name, value in SHOWN.items():
-        assert packet.get(ATTRIBUTES[name]) == value
+    for name, plain in SHOWN.items():
+        assert packet.get(ATTRIBUTES[name]) == plain
     assert packet.authenticator == bytes(16)  # a digest over the shared secret
     assert packet.get(ATTRIBUTES["Message-Authenticator"]) == bytes(16)
 
