@@ -82,14 +82,18 @@ async def _looked_at(pg: Any, facts: list[str]) -> Any:
             "SELECT pid, query FROM pg_stat_activity ORDER BY xact_start; end it if nobody needs it",
             "OcsLedgerBehind",
         )
-    if not await pg.fetchval("SELECT to_regclass('migrations')"):
+    if not await pg.fetchval("SELECT to_regclass('shards')"):
         yield note("it has no tables yet", "no server has started on it", "the first start makes them")
         return
+    async for finding in _versions(pg, facts):
+        yield finding
     async for finding in _ledger(pg, facts):
         yield finding
 
 
-async def _ledger(pg: Any, facts: list[str]) -> Any:
+async def _versions(pg: Any, facts: list[str]) -> Any:
+    if not await pg.fetchval("SELECT to_regclass('migrations')"):
+        return
     applied = await pg.fetchval("SELECT max(number) FROM migrations") or 0
     known = max(one.number for one in migrations())
     facts.append(f"migration {applied} of {known}")
@@ -105,6 +109,9 @@ async def _ledger(pg: Any, facts: list[str]) -> Any:
             "no server of this version has started yet",
             "the next start applies them",
         )
+
+
+async def _ledger(pg: Any, facts: list[str]) -> Any:
     stopped = await pg.fetch("SELECT shard, stopped FROM shards WHERE stopped <> '' ORDER BY shard")
     if stopped:
         some = "; ".join(f"{row['shard']}: {row['stopped']}" for row in stopped[:SHOWN])
