@@ -23,7 +23,8 @@ NUMBER_IN_TAG: Final = slice(2, 5)
 NUMBERS: Final = tuple(tag[NUMBER_IN_TAG] for tag in TAGS)
 
 PUBLISHED: Final = "published"
-"""What `published` of all shards was before each had its own; processes of that time still read it."""
+"""`<replid> <epoch>`: which history of the server is open, for workers of versions that know of one server only. It is
+written where one server has all shards; `published(shard)` is what is read."""
 
 INSTALLATION: Final = "installation"
 """Id of the installation whose store this is, the same as in PostgreSQL."""
@@ -299,8 +300,13 @@ def ledger(shard: int) -> str:
 
 
 def published(shard: int) -> str:
-    """`<replid> <epoch>`: which history of its primary is open, and since when; mirrored from PostgreSQL."""
+    """`<replid> <epoch>`: under which history of a server the shard is open, mirrored from PostgreSQL."""
     return f"{TAGS[shard]}:published"
+
+
+def own(shard: int, name: str) -> str:
+    """What a primary of a cluster has for itself, under the tag of one of its shards."""
+    return f"{TAGS[shard]}:{name}"
 
 
 def where(session: str) -> str:

@@ -1,8 +1,9 @@
-"""Opens the shards of a server for charging (durability.md rules 5, 11 and 12).
+"""Opens the shards of a primary for charging (durability.md rules 5, 11 and 12): those of which its history is not the
+one that is published with the newest epoch, because it failed over, went back, or was given them. The others charge on.
 
-Whenever a server's history (master_replid) is not published with the newest epoch, in this order:
+In this order:
 
-a. draw a newer epoch in PostgreSQL: from here on nothing that was read under an older one commits;
+a. draw a newer epoch for them in PostgreSQL: from here on nothing that was read under an older one commits;
 b. compare each shard's head (last record in Redis) with its cursor (last record in PostgreSQL).
    head >= cursor: Redis contains PostgreSQL; copy the records in between;
 c. head < cursor: Redis went back. What only one side has is forgotten in Redis, account by account, and comes back from
@@ -18,28 +19,33 @@ is written to PostgreSQL as Redis has it, the difference of each bucket as an en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 from redis.exceptions import ResponseError, WatchError
 
 from balances import keys
+from balances.ledger.publication import publish
 from balances.ledger.reader import Client, ServerIdentity, StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, fit, follows
 from balances.ledger.snapshot import Snapshot, close_gap
-from balances.ledger.sync import NotOpen
+from balances.ledger.sync import NotOpen, open_shards
 from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
 from balances.redis import libraries
+from balances.redis.primaries import Primary
 from balances.structs.blob import FORMAT
 from balances.structs.record import Record
 
 LOCK: Final = 0x0C5_0002
-"""Advisory lock. It saves work when two open at once; the rules hold without it."""
+"""Advisory lock, one for each primary. It saves work when two open at once; the rules hold without it."""
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 PART_CALLS: Final = 5_000
+SPANS_AT_ONCE: Final = 32
+"""Shards whose records are read together, as long as there are few of each: an opening is waited for."""
 FORGET_AT_ONCE: Final = 500
 
 MARK: Final = "opening"
@@ -63,51 +69,68 @@ class Opened(NamedTuple):
     """Shards with a gap that no stream filled."""
     went_back: int = 0
     """Shards of which the live store came back older than what PostgreSQL has."""
+    shards: frozenset[int] = frozenset()
+    """Those that were opened."""
 
 
 class ShardOpening:
-    """Everything one run of the rule needs."""
+    """Everything one run of the rule needs.
 
-    def __init__(self, redis: Client, pool: Pool, writer: Writer, *, alarm: Alarm, config_epoch: int = 0) -> None:
-        self._redis = redis
+    trusted:  a person says that this is the right store: whatever failover epochs were known do not count
+    """
+
+    def __init__(self, primary: Primary, pool: Pool, writer: Writer, *, alarm: Alarm, trusted: bool = False) -> None:
+        self._primary = primary
+        self._redis = primary.client
         self._pool = pool
-        self._reader = StreamReader(redis)
+        self._reader = StreamReader(primary)
         self._writer = writer
         self._alarm = alarm
-        self._config_epoch = config_epoch
+        self._trusted = trusted
         self._copied = self._orphaned = self._recovered = self._went_back = 0
         self._forgotten: set[str] = set()
 
-    async def run(self, now_s: int, *, anew: bool = False) -> Opened:
-        """Open all shards; `anew` also when they are open (a Gap was found). NotOpen or CursorMoved: somebody else was
-        faster or wrote meanwhile; look again."""
+    async def run(self, now_s: int, *, anew: Collection[int] = ()) -> Opened:
+        """Open the shards that are not open, and those of `anew` (a gap was found) though they are. A plain store is
+        opened whole: its workers may know of one epoch only. NotOpen or CursorMoved: somebody else was faster or wrote
+        meanwhile; look again."""
         async with self._pool.acquire() as pg:
-            await pg.execute("SELECT pg_advisory_lock($1)", LOCK)
+            lock = (LOCK, crc32(self._primary.name.encode()) - 2**31)
+            await pg.execute("SELECT pg_advisory_lock($1, $2)", *lock)
             try:
                 return await self._run(now_s, anew)
             finally:
-                await pg.execute("SELECT pg_advisory_unlock($1)", LOCK)
+                await pg.execute("SELECT pg_advisory_unlock($1, $2)", *lock)
 
-    async def _run(self, now_s: int, anew: bool) -> Opened:
+    async def _run(self, now_s: int, anew: Collection[int]) -> Opened:
         before = await read_cursors(self._pool)
-        server, heads = await self._reader.heads(range(keys.SHARDS))
+        server = await self._reader.server()
         if not server.master:
-            raise NotOpen("the server is a replica")
-        if not anew and is_open(before, server):
-            return Opened(before.epoch, before.replid, 0, frozenset(), 0, 0)
-        epoch = await self._draw(max(max(heads.values()).epoch, server.latest_epoch, now_s))
+            raise NotOpen(f"{self._primary.name} is a replica")
+        here = server.published.keys()
+        shut = (here - open_now(before, server)) | (here & set(anew))
+        if not shut:
+            return Opened(server.published_epoch, server.replid, 0, frozenset(), 0, 0)
+        shards = sorted(shut if self._primary.clustered else here)
+        server, heads = await self._all_heads(server, shards)
+        epoch, shards = await self._draw(shards, max(max(heads.values()).epoch, server.latest_epoch, now_s))
         # Heads and cursors as they are from now on: no older epoch commits any more.
         cursors = await read_cursors(self._pool)
-        now_server, heads = await self._reader.heads(range(keys.SHARDS))
-        self._same(server, now_server)
-        for shard, cursor in cursors.at.items():
+        _, heads = await self._all_heads(server, shards)
+        behind = []
+        for shard in shards:
+            cursor = cursors.at[shard]
             if heads[shard] < cursor:
                 self._went_back += 1
                 await self._step_back(epoch, shard, cursor, heads[shard])
             elif heads[shard] > cursor and shard not in cursors.stopped:
-                await self._catch_up(epoch, shard, cursor, heads[shard], before.opened_epoch)
-        self._same(server, await self._reader.server())
-        await self._publish(epoch, server.replid)
+                behind.append(shard)
+        for start in range(0, len(behind), SPANS_AT_ONCE):
+            some = behind[start : start + SPANS_AT_ONCE]
+            opened_epochs = {shard: before.opened[shard].opened_epoch for shard in some}
+            await self._catch_up(epoch, cursors, heads, opened_epochs)
+        await self._all_heads(server, shards)
+        await self._publish(epoch, server.replid, shards)
         # Until PostgreSQL has counted its 256 rows it plans each move of the cursors as a nested loop over them, which
         # costs ten times the CPU of a copy step, until the first autovacuum a minute later.
         await self._pool.execute("ANALYZE shards")
@@ -119,42 +142,81 @@ class ShardOpening:
             self._orphaned,
             self._recovered,
             self._went_back,
+            frozenset(shards),
         )
 
-    async def _draw(self, at_least: int) -> int:
-        async with self._pool.acquire() as pg, pg.transaction():
-            known = await pg.fetchval("SELECT config_epoch FROM store FOR UPDATE")
-            if self._config_epoch < known:
-                raise OpeningRefused(
-                    f"its failover epoch {self._config_epoch} is older than {known}: a newer master exists"
-                )
-            await pg.execute("UPDATE store SET config_epoch = $1", self._config_epoch)
-            newest = await pg.fetchval("SELECT max(epoch) FROM shards")
-            epoch = 1 + max(newest, at_least)
-            await pg.execute("UPDATE shards SET epoch = $1", epoch)
-            return int(epoch)
-
-    def _same(self, server: ServerIdentity, now: ServerIdentity) -> None:
+    async def _all_heads(
+        self, server: ServerIdentity, shards: Sequence[int]
+    ) -> tuple[ServerIdentity, dict[int, RecordId]]:
+        """The heads of these shards, still at this server and in this history."""
+        now, heads = await self._reader.heads(shards)
         if not now.master or now.replid != server.replid:
             raise NotOpen("the server changed during its opening")
+        if len(heads) < len(shards):
+            raise NotOpen("shards went to another server during their opening")
+        return now, heads
 
-    async def _catch_up(self, epoch: int, shard: int, cursor: RecordId, head: RecordId, opened_epoch: int) -> None:
+    async def _draw(self, shards: Sequence[int], at_least: int) -> tuple[int, list[int]]:
+        """The epoch, and the shards that may be opened under it: a newer master is not known for them."""
+        primary = self._primary
+        async with self._pool.acquire() as pg, pg.transaction():
+            rows = await pg.fetch(
+                "SELECT shard, epoch, config_epoch FROM shards WHERE shard = ANY($1::smallint[]) ORDER BY shard"
+                " FOR UPDATE",
+                shards,
+            )
+            rows = [row for row in rows if primary.config_epoch >= row["config_epoch"] or self._trusted]
+            if not rows:
+                raise OpeningRefused(
+                    f"{primary.name} is of failover epoch {primary.config_epoch}, and PostgreSQL knows a newer master"
+                    f" of each of its {len(shards)} shards that are shut"
+                )
+            mine = [row["shard"] for row in rows]
+            epoch = 1 + max(at_least, *(row["epoch"] for row in rows))
+            await pg.execute(
+                "UPDATE shards SET epoch = $1, config_epoch = $2 WHERE shard = ANY($3::smallint[])",
+                epoch,
+                primary.config_epoch,
+                mine,
+            )
+            return int(epoch), mine
+
+    async def _catch_up(
+        self, epoch: int, cursors: Cursors, heads: Mapping[int, RecordId], opened_epochs: Mapping[int, int]
+    ) -> None:
+        """Copy what these shards have after their cursors, together: what is shut waits for it."""
+        spans = await asyncio.gather(*(self._span(shard, cursors.at[shard], heads[shard]) for shard in opened_epochs))
+        runs: list[RecordRun] = []
+        for (shard, opened_epoch), calls in zip(opened_epochs.items(), spans, strict=True):
+            cursor = cursors.at[shard]
+            if calls is None:
+                continue
+            if await self._gap(shard, cursor, calls, opened_epoch):
+                self._recovered += 1
+                self._alarm(
+                    f"opening: shard {shard}: the stream lacks what follows {cursor}; accounts are taken from Redis"
+                )
+                await self._recover(epoch, shard, cursor, heads[shard], calls)
+                continue
+            for start in range(0, len(calls), PART_CALLS):
+                some = calls[start : start + PART_CALLS]
+                runs.append(RecordRun(shard, cursor, some[-1].id, some))
+                cursor = some[-1].id
+        while runs:
+            now: list[RecordRun] = []
+            while runs and (not now or sum(len(run.calls) for run in [*now, runs[0]]) <= PART_CALLS):
+                if now and now[-1].shard == runs[0].shard:  # its cursor moves first
+                    break
+                now.append(runs.pop(0))
+            self._copied += await self._writer.write({run.shard: epoch for run in now}, now)
+
+    async def _span(self, shard: int, cursor: RecordId, head: RecordId) -> list[RecordedCall] | None:
+        """The records in between; None where the shard is stopped at one that cannot be read."""
         try:
-            calls = await self._reader.span(shard, cursor, head)
+            return await self._reader.span(shard, cursor, head)
         except Undecodable as why:
             await self._writer.stop(shard, str(why))
-            return
-        if await self._gap(shard, cursor, calls, opened_epoch):
-            self._recovered += 1
-            self._alarm(
-                f"opening: shard {shard}: the stream lacks what follows {cursor}; accounts are taken from Redis"
-            )
-            await self._recover(epoch, shard, cursor, head, calls)
-            return
-        for start in range(0, len(calls), PART_CALLS):
-            some = calls[start : start + PART_CALLS]
-            self._copied += await self._writer.write(epoch, [RecordRun(shard, cursor, some[-1].id, some)])
-            cursor = some[-1].id
+            return None
 
     async def _gap(self, shard: int, cursor: RecordId, calls: list[RecordedCall], opened_epoch: int) -> bool:
         """A new epoch that PostgreSQL did not open itself is complete only if the record before it is still there."""
@@ -183,7 +245,7 @@ class ShardOpening:
         # Forgetting leaves no trace in the stream. A mark after it tells a Redis that has forgotten from one that
         # is put back to just before; without it both have the same head (found by tests/sim/shard_model.py).
         mark = await self._mark(epoch, shard, head, head)
-        await self._writer.write(epoch, [RecordRun(shard, cursor, mark.id, [*closed.calls, mark])])
+        await self._writer.write({shard: epoch}, [RecordRun(shard, cursor, mark.id, [*closed.calls, mark])])
 
     async def _mark(self, epoch: int, shard: int, head: RecordId, after: RecordId) -> RecordedCall:
         """`after` is the record that must be the last one known for nothing to be missing before the mark: the head
@@ -259,40 +321,24 @@ class ShardOpening:
         if answers:
             await self._redis.delete(*(keys.once(account, key) for account, key in answers))
 
-    async def _publish(self, epoch: int, replid: str) -> None:
+    async def _publish(self, epoch: int, replid: str, shards: Sequence[int]) -> None:
         async with self._pool.acquire() as pg, pg.transaction():
-            done = await pg.execute("UPDATE shards SET replid = $2, opened_epoch = $1 WHERE epoch = $1", epoch, replid)
-            if done != f"UPDATE {keys.SHARDS}":
+            done = await pg.execute(
+                "UPDATE shards SET replid = $2, opened_epoch = $1 WHERE epoch = $1 AND shard = ANY($3::smallint[])",
+                epoch,
+                replid,
+                shards,
+            )
+            if done != f"UPDATE {len(shards)}":
                 raise CursorMoved
-        await mirror(self._redis, replid, epoch)
+        await publish(self._primary, shards, replid, epoch)
 
 
-def is_open(cursors: Cursors, server: ServerIdentity) -> bool:
-    """Whether this server's history is the one published, there and here, with the newest epoch."""
-    return (
-        server.master
-        and cursors.opened_epoch == cursors.epoch > 0
-        and cursors.replid == server.replid
-        and server.published_epoch == cursors.epoch
-    )
-
-
-async def mirror(redis: Client, replid: str, epoch: int) -> bool:
-    """Tell the workers, through the key they check their passes against. Only a newer epoch replaces an older one."""
-    async with redis.pipeline(transaction=True) as pipe:
-        while True:
-            try:
-                await pipe.watch(keys.PUBLISHED)
-                there = (await pipe.get(keys.PUBLISHED) or b"").partition(b" ")[2]
-                if there.isdigit() and int(there) >= epoch:
-                    return False
-                pipe.multi()
-                pipe.set(keys.PUBLISHED, f"{replid} {epoch}")
-                pipe.mset({keys.published(shard): f"{replid} {epoch}" for shard in range(keys.SHARDS)})
-                await pipe.execute()
-                return True
-            except WatchError:
-                continue
+def open_now(cursors: Cursors, server: ServerIdentity) -> set[int]:
+    """Shards of which this server's history is the one published, there and here, with the newest epoch."""
+    return {
+        shard for shard in open_shards(cursors, server) if server.epoch_of(shard) == cursors.opened[shard].opened_epoch
+    }
 
 
 async def forget(redis: Client, account: str, head: RecordId) -> bool:
@@ -303,15 +349,18 @@ async def forget(redis: Client, account: str, head: RecordId) -> bool:
     return reply[0] == b"ok"
 
 
-async def open_without_postgres(redis: Client, now_s: int) -> int:
-    """Rule 11, only where the operator chose availability over proof: what this Redis lacks of PostgreSQL's record is
-    found, listed and taken back by the opening that follows when PostgreSQL is there again."""
-    reader = StreamReader(redis)
-    server, heads = await reader.heads(range(keys.SHARDS))
+async def open_without_postgres(primary: Primary, now_s: int) -> int:
+    """Rule 11, only where the operator chose availability over proof: what this server lacks of PostgreSQL's record is
+    found, listed and taken back by the opening that follows when PostgreSQL is there again. Opens what is not open."""
+    reader = StreamReader(primary)
+    server = await reader.server()
+    shut = [shard for shard in server.published if not server.epoch_of(shard)]
+    shards = shut if primary.clustered else list(server.published)
+    server, heads = await reader.heads(shards)
     if not server.master:
-        raise NotOpen("the server is a replica")
+        raise NotOpen(f"{primary.name} is a replica")
     epoch = 1 + max(max(heads.values()).epoch, server.latest_epoch, now_s)
-    await mirror(redis, server.replid, epoch)
+    await publish(primary, heads, server.replid, epoch)
     return epoch
 
 

@@ -20,7 +20,7 @@ from balances import keys
 from balances.ledger.heads import load_chains
 from balances.ledger.opening import forget
 from balances.ledger.put import put
-from balances.ledger.reader import Client, StreamReader
+from balances.ledger.reader import StreamReader
 from balances.ledger.record import (
     BROKEN,
     SEQ,
@@ -47,6 +47,7 @@ from balances.ledger.writer import (
     pack_raw,
     refusal,
 )
+from balances.redis.primaries import Primaries, Primary
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT
 from balances.structs.record import Entry, Record
@@ -144,12 +145,12 @@ async def replay(pool: Pool, account: str, *, actor: str, reason: str) -> Quaran
         return QuarantineOutcome(len(calls), 0, dropped=False)
 
 
-async def confirm(pool: Pool, redis: Client, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
+async def confirm(pool: Pool, primaries: Primaries, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
     """Post what cannot be replayed as `recovered`."""
     for _ in range(TRIES):
         try:
             async with pool.acquire() as pg, pg.transaction():
-                return await _confirm(pg, redis, account, actor, reason)
+                return await _confirm(pg, primaries, account, actor, reason)
         except _Moved:
             await asyncio.sleep(WAIT_S)  # outside: the copy waits for the same lock
     raise NotSettled("its shard always has records that are not copied yet: try again")
@@ -159,7 +160,7 @@ class _Moved(Exception):
     """The stream has gone on: nothing may be dropped now."""
 
 
-async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str) -> QuarantineOutcome:
+async def _confirm(pg: Any, primaries: Primaries, account: str, actor: str, reason: str) -> QuarantineOutcome:
     shard, calls = await _taken(pg, account)
     await mark_refused(pg, shard, [call for _, call in calls])
     chains = await load_chains(pg, [account])
@@ -176,7 +177,7 @@ async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str
         if why:
             raise NotSettled(f"{call.id}: not even what stands for it can be written: {why}")
     await _put(pg, rows)
-    if not agrees and not await _dropped(pg, redis, account, shard):
+    if not agrees and not await _dropped(pg, primaries, account, shard):
         raise _Moved
     await _settle(pg, account, RECOVERED, actor, reason)
     return QuarantineOutcome(len(calls) - recovered, recovered, dropped=not agrees)
@@ -229,15 +230,25 @@ def _stands_for(call: RecordedCall, chain: Chain, actor: str, reason: str) -> tu
     return stands_for, agrees
 
 
-async def _dropped(pg: Any, redis: Client, account: str, shard: int) -> bool:
+async def _dropped(pg: Any, primaries: Primaries, account: str, shard: int) -> bool:
     """Forget the account in the live store, if nothing of its shard waits there to be copied."""
+    redis = _primary(primaries, shard).client
     if not await redis.exists(keys.account(account)):
         return True
     row = await pg.fetchrow("SELECT cursor_epoch, cursor_n FROM shards WHERE shard = $1", shard)
     return await forget(redis, account, RecordId(*row))
 
 
-async def resume(pool: Pool, redis: Client, shard: int, *, account: str = "", reason: str = "", actor: str) -> None:
+def _primary(primaries: Primaries, shard: int) -> Primary:
+    found = primaries.of(shard)
+    if found is None:
+        raise NotSettled(f"nobody has shard {shard} of the live store now")
+    return found
+
+
+async def resume(
+    pool: Pool, primaries: Primaries, shard: int, *, account: str = "", reason: str = "", actor: str
+) -> None:
     """Copy a stopped shard again. `account` says whose the next record is, where that names nobody: it is quarantined
     under that name."""
     async with pool.acquire() as pg, pg.transaction():
@@ -248,7 +259,9 @@ async def resume(pool: Pool, redis: Client, shard: int, *, account: str = "", re
         if row is None or not row["stopped"]:
             raise NotSettled(f"shard {shard} is not stopped")
         if account:
-            at, entry = await _nameless(redis, shard, account, RecordId(row["cursor_epoch"], row["cursor_n"]), row[0])
+            at, entry = await _nameless(
+                primaries, shard, account, RecordId(row["cursor_epoch"], row["cursor_n"]), row[0]
+            )
             raw = (shard, *at, row["position"], fit(account), f"it names nobody; {actor} says whose it is: {reason}")
             await pg.copy_records_to_table("quarantined", records=[(*raw, entry)], columns=QUARANTINED_COLUMNS)
             await pg.execute(
@@ -260,13 +273,13 @@ async def resume(pool: Pool, redis: Client, shard: int, *, account: str = "", re
 
 
 async def _nameless(
-    redis: Client, shard: int, account: str, cursor: RecordId, opened_epoch: int
+    primaries: Primaries, shard: int, account: str, cursor: RecordId, opened_epoch: int
 ) -> tuple[RecordId, bytes]:
     """The record after the cursor, which says not whose it is."""
     if keys.shard_of(account) != shard:
         raise NotSettled(f"account {account} is of shard {keys.shard_of(account)}")
-    look = await StreamReader(redis).after({shard: cursor}, 1)
-    if look.server.published_epoch != opened_epoch:
+    look = await StreamReader(_primary(primaries, shard)).after({shard: cursor}, 1)
+    if look.server.epoch_of(shard) != opened_epoch:
         raise NotSettled("the live store is not open")
     for entry in look.entries.get(shard, ()):
         try:

@@ -1,7 +1,10 @@
 """Reads the streams: only from a server whose history is open, and never across a gap without saying so.
 
-Every answer of this module is one atomic look (MULTI): the server's role and history are those at the moment of the
-read, so that a failover between asking and reading cannot pass another server's records off as this one's.
+Every answer of this module says whose it is: the server's role and history are those at the moment of the read, so that
+a failover between asking and reading cannot pass another server's records off as this one's. On a plain store a look is
+one MULTI. In a cluster a transaction may name keys of one shard only; there the server is asked who it is before and
+after all the rest, on one connection: a server that gave up its mastership meanwhile cannot have come back to the same
+history, because whoever becomes master begins a new one.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, RedisError, TryAgainError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from balances import keys
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, parse_id
 from balances.redis.connection import pack_words
+from balances.redis.primaries import Primary
 
 Client = Any
 """redis.asyncio.Redis, for everything but the hot path (wire.py); its types do not know that replies are bytes."""
@@ -31,6 +35,14 @@ SHARDS_AT_ONCE: Final = 64
 """Of one look. The store answers nobody else meanwhile: all of 256 shards took it 1 to 4 ms."""
 ANSWER_S: Final = 10.0
 """For all replies to one write."""
+
+ELSEWHERE: Final[tuple[type[Exception], ...]] = (AskError, TryAgainError)
+"""What a server of a cluster says of a shard that it does not have (MOVED is an AskError of the client too), or that is
+on its way to another one."""
+
+_WHO: Final = [b"INFO", b"replication"]
+_LEDGERS: Final = [keys.ledger(shard).encode() for shard in range(keys.SHARDS)]
+_PUBLISHED: Final = [keys.published(shard).encode() for shard in range(keys.SHARDS)]
 
 
 def of_redis(why: Exception) -> bool:
@@ -47,20 +59,28 @@ class ServerIdentity(NamedTuple):
 
     master: bool
     replid: str
-    published: str
-    """The key `published` of this server: "<replid> <epoch>", "" for none."""
+    published: dict[int, bytes | None]
+    """The key `published` of each shard that was asked for and is here: "<replid> <epoch>"."""
+
+    def epoch_of(self, shard: int) -> int:
+        """Epoch under which the shard is open in this server's own history, 0 when it is not."""
+        replid, _, epoch = (self.published.get(shard) or b"").partition(b" ")
+        return int(epoch) if replid == self.replid.encode() and epoch.isdigit() else 0
+
+    def with_more(self, other: ServerIdentity) -> ServerIdentity:
+        """What it said of other shards besides."""
+        return self._replace(published=self.published | other.published)
 
     @property
     def published_epoch(self) -> int:
-        """Epoch under which this server's own history is open, 0 when it is not."""
-        replid, _, epoch = self.published.partition(" ")
-        return int(epoch) if replid == self.replid and epoch.isdigit() else 0
+        """The oldest epoch under which any of the shards is open, 0 when one is not."""
+        return min(map(self.epoch_of, self.published), default=0)
 
     @property
     def latest_epoch(self) -> int:
-        """Epoch that was published here last, for whichever history."""
-        epoch = self.published.partition(" ")[2]
-        return int(epoch) if epoch.isdigit() else 0
+        """Newest epoch that was published here for any of them, for whichever history."""
+        said = (found.partition(b" ")[2] for found in self.published.values() if found)
+        return max((int(epoch) for epoch in said if epoch.isdigit()), default=0)
 
 
 class Pulse(NamedTuple):
@@ -93,55 +113,71 @@ class Lag(NamedTuple):
 
 
 class StreamReader:
-    """Answers are taken as they come, without the client's own decoding: a third of the cost (see bench.py)."""
+    """Of one primary. Answers are taken as they come, without the client's own decoding: a third of the cost (see
+    bench.py). A shard that the server does not have, or not any more, is missing in what is answered."""
 
-    def __init__(self, redis: Client) -> None:
-        self._redis = redis
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._redis = primary.client
+        self._shards = sorted(primary.shards)
 
     async def server(self) -> ServerIdentity:
-        return (await self._look([]))[0]
+        return (await self._look(self._shards, []))[0]
 
     async def pulse(self) -> Pulse:
         """Who the server is and whether records were written, for the price of one command."""
-        server, (counts,) = await self._look([[b"INFO", b"commandstats"]])
+        server, (counts,) = await self._look(self._shards, [[b"INFO", b"commandstats"]])
         return Pulse(server, _appended(counts))
 
     async def after(self, cursors: Mapping[int, RecordId], count: int) -> Look:
         """Up to `count` entries of each shard that come after its cursor; none, where not all looks saw one server."""
         if not cursors:
-            return Look(await self.server(), {})
+            return Look((await self._look([], []))[0], {})
         wanted, entries = list(cursors.items()), dict[int, list[Any]]()
         server: ServerIdentity | None = None
         for at in range(0, len(wanted), SHARDS_AT_ONCE):
             look = await self._after(dict(wanted[at : at + SHARDS_AT_ONCE]), count)
-            if server not in (None, look.server):
+            if server is not None and server[:2] != look.server[:2]:
                 return Look(look.server, {})
-            server = look.server
+            server = look.server if server is None else server.with_more(look.server)
             entries |= look.entries
         assert server is not None
         return Look(server, entries)
 
     async def _after(self, cursors: Mapping[int, RecordId], count: int) -> Look:
-        shards = {keys.ledger(shard).encode(): shard for shard in cursors}
-        streams = list(shards)
-        server, replies = await self._look(
-            [[b"XREAD", b"COUNT", count, b"STREAMS", *streams, *(str(cursor) for cursor in cursors.values())]]
-        )
-        return Look(server, {shards[key]: entries for key, entries in replies[0] or []})
+        shards = {_LEDGERS[shard]: shard for shard in cursors}
+        if self._primary.clustered:
+            reads: list[list[Any]] = [
+                [b"XREAD", b"COUNT", count, b"STREAMS", key, str(cursors[shard])] for key, shard in shards.items()
+            ]
+        else:
+            after = (str(cursor) for cursor in cursors.values())
+            reads = [[b"XREAD", b"COUNT", count, b"STREAMS", *shards, *after]]
+        server, replies = await self._look(list(cursors), reads)
+        found = [pair for reply in replies if isinstance(reply, list) for pair in reply]
+        return Look(server, {shards[key]: entries for key, entries in found if shards[key] in server.published})
 
     async def heads(self, shards: Iterable[int]) -> tuple[ServerIdentity, dict[int, RecordId]]:
         """The last record of each shard, `START` where there is none."""
         wanted = list(shards)
-        server, replies = await self._look([[b"XREVRANGE", keys.ledger(s), b"+", b"-", b"COUNT", 1] for s in wanted])
-        return server, {s: parse_id(reply[0][0]) if reply else START for s, reply in zip(wanted, replies, strict=True)}
+        reads = [[b"XREVRANGE", _LEDGERS[shard], b"+", b"-", b"COUNT", 1] for shard in wanted]
+        server, replies = await self._look(wanted, reads)
+        return server, {
+            shard: parse_id(reply[0][0]) if reply else START
+            for shard, reply in zip(wanted, replies, strict=True)
+            if shard in server.published and not isinstance(reply, Exception)
+        }
 
     async def room(self) -> StreamRoom:
         """How much there is in the server, and how much there may be."""
-        memory, *lengths = await self._send(
-            [[b"INFO", b"memory"], *([b"XLEN", keys.ledger(shard)] for shard in range(keys.SHARDS))]
+        memory, *lengths = await send(
+            self._redis,
+            [[b"INFO", b"memory"], *([b"XLEN", _LEDGERS[shard]] for shard in self._shards)],
+            kept=ELSEWHERE,
         )
         fields = _fields(memory)
-        return StreamRoom(int(fields[b"used_memory"]), int(fields[b"maxmemory"]), sum(lengths))
+        entries = sum(length for length in lengths if not isinstance(length, Exception))
+        return StreamRoom(int(fields[b"used_memory"]), int(fields[b"maxmemory"]), entries)
 
     async def span(self, shard: int, after: RecordId, head: RecordId, count: int = 2_000) -> list[RecordedCall]:
         """All records of a shard after one, up to and with another; all from the first when `after` is START."""
@@ -162,7 +198,7 @@ class StreamReader:
         other = [shard for shard, cursor in behind.items() if heads[shard].epoch != cursor.epoch]
         commands: list[list[Any]] = []
         for shard, cursor in behind.items():
-            commands.append([b"XRANGE", keys.ledger(shard), f"({cursor}", b"+", b"COUNT", 1])
+            commands.append([b"XRANGE", _LEDGERS[shard], f"({cursor}", b"+", b"COUNT", 1])
         for shard in other:
             commands.append([b"XLEN", keys.ledger(shard)])
             commands.append([b"XRANGE", keys.ledger(shard), b"-", str(behind[shard])])
@@ -178,23 +214,36 @@ class StreamReader:
         """Whether the stream still holds this very record."""
         return bool((await self._send([[b"XRANGE", keys.ledger(shard), str(wanted), str(wanted)]]))[0])
 
-    async def _look(self, commands: list[list[Any]]) -> tuple[ServerIdentity, list[Any]]:
-        replies = await self._send(
-            [[b"MULTI"], [b"INFO", b"replication"], [b"GET", keys.PUBLISHED], *commands, [b"EXEC"]]
-        )
-        info, published, *rest = replies[-1]
-        for reply in rest:
-            if isinstance(reply, Exception):  # what fails inside EXEC comes back as its place in the answer
-                raise reply
-        return _server(info, published), rest
+    async def _look(self, shards: list[int], commands: list[list[Any]]) -> tuple[ServerIdentity, list[Any]]:
+        if self._primary.clustered:
+            gets = [[b"GET", _PUBLISHED[shard]] for shard in shards]
+            first, *rest, last = await send(self._redis, [_WHO, *gets, *commands, _WHO], kept=ELSEWHERE)
+            found, rest = rest[: len(shards)], rest[len(shards) :]
+            changed = _of_server(first) != _of_server(last)
+        else:
+            gets = [[b"MGET", *(_PUBLISHED[shard] for shard in shards)]] if shards else []
+            last, *rest = (await self._send([[b"MULTI"], _WHO, *gets, *commands, [b"EXEC"]]))[-1]
+            for reply in rest:
+                if isinstance(reply, Exception):  # what fails inside EXEC comes back as its place in the answer
+                    raise reply
+            found = rest.pop(0) if shards else []
+            changed = False
+        master, replid = _of_server(last)
+        published = dict(zip(shards, found, strict=True))
+        if any(isinstance(one, Exception) for one in found):
+            published = {shard: one for shard, one in published.items() if not isinstance(one, Exception)}
+        return ServerIdentity(master and not changed, replid, published), rest
 
     async def _send(self, commands: list[list[Any]]) -> list[Any]:
         return await send(self._redis, commands)
 
 
-async def send(redis: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
+async def send(
+    redis: Client, commands: Sequence[Sequence[Any]], *, kept: tuple[type[Exception], ...] = ()
+) -> list[Any]:
     """Their replies, undecoded. Packed as on the hot connection: the client's own packing took longer than all the rest
-    of a look at 256 streams. Raises the first error, when all replies are read: the connection is used again."""
+    of a look at 256 streams. Raises the first error, when all replies are read: the connection is used again. Errors
+    of a kind that is `kept` stand in their places instead."""
     pool = redis.connection_pool
     connection = await pool.get_connection()
     try:
@@ -209,8 +258,9 @@ async def send(redis: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
                     except Exception as why:
                         if not connection.is_connected:
                             raise
-                        replies.append(None)
-                        error = error or why
+                        is_kept = isinstance(why, kept)
+                        replies.append(why if is_kept else None)
+                        error = error or (None if is_kept else why)
         except TimeoutError:
             raise NoAnswer("the live store does not answer") from None
         if error is not None:
@@ -238,9 +288,10 @@ def _appended(counts: bytes) -> int | None:
     return int(found.partition(b",")[0]) if found else 0
 
 
-def _server(info: bytes, published: bytes | None) -> ServerIdentity:
+def _of_server(info: bytes) -> tuple[bool, str]:
+    """(master, replid)"""
     fields = _fields(info)
-    return ServerIdentity(fields[b"role"] == b"master", fields[b"master_replid"].decode(), (published or b"").decode())
+    return fields[b"role"] == b"master", fields[b"master_replid"].decode()
 
 
 def _fields(info: bytes) -> dict[bytes, bytes]:

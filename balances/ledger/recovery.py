@@ -14,11 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from balances import keys
-from balances.ledger.opening import Opened, ShardOpening
+from balances.ledger.opening import Opened, OpeningRefused, ShardOpening
+from balances.ledger.publication import void
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.ledger.sync import NotOpen
 from balances.ledger.writer import CursorMoved, Pool, Writer
+from balances.redis.primaries import ALL, Primaries, Primary
 from balances.structs.session import IdempotencyRecord
 
 TRIES: Final = 60
@@ -29,13 +31,34 @@ AT_ONCE: Final = 500
 _RECORD: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 
 
-async def open_anew(redis: Client, pool: Pool, now_s: Callable[[], int], alarm: Callable[[str], None]) -> Opened:
-    """Void all passes and open every shard anew; requests get 3004 meanwhile. OpeningRefused, and NotOpen or
-    CursorMoved when the store did not come to rest."""
+async def open_anew(primaries: Primaries, pool: Pool, now_s: Callable[[], int], alarm: Callable[[str], None]) -> Opened:
+    """Void all passes and open every shard anew, primary by primary; requests get 3004 meanwhile. OpeningRefused, and
+    NotOpen or CursorMoved when a store did not come to rest."""
+    await primaries.look()
+    there = primaries.all()
+    if missing := ALL.difference(*(primary.shards for primary in there)):
+        raise OpeningRefused(f"nobody has shard {min(missing)}, and {len(missing) - 1} more")
+    for primary in there:
+        await void(primary)
+    opened = [await _open_one(primary, pool, now_s, alarm) for primary in there]
+    return Opened(
+        max(one.epoch for one in opened),
+        opened[0].replid,
+        sum(one.copied for one in opened),
+        frozenset().union(*(one.forgotten for one in opened)),
+        sum(one.orphaned for one in opened),
+        sum(one.recovered for one in opened),
+        sum(one.went_back for one in opened),
+        ALL,
+    )
+
+
+async def _open_one(primary: Primary, pool: Pool, now_s: Callable[[], int], alarm: Callable[[str], None]) -> Opened:
     for tries_left in reversed(range(TRIES)):
-        await redis.delete(keys.PUBLISHED, *map(keys.published, range(keys.SHARDS)))
+        await void(primary)
         try:
-            return await ShardOpening(redis, pool, Writer(pool, alarm=alarm), alarm=alarm).run(now_s(), anew=True)
+            opening = ShardOpening(primary, pool, Writer(pool, alarm=alarm), alarm=alarm, trusted=True)
+            return await opening.run(now_s(), anew=primary.shards)
         except (NotOpen, CursorMoved):
             if not tries_left:
                 raise

@@ -7,17 +7,18 @@ granted is charged when it is reported, and nobody waits for money that is held 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from balances import keys
 from balances.ledger import heads, months
-from balances.ledger.reader import Client
+from balances.ledger.reader import send
 from balances.ledger.record import fit
 from balances.model.courses import FoundIncarnation, incarnation_of
 from balances.packing import unpack_answer
+from balances.redis.primaries import ALL, Primaries, by_primary
 from balances.structs.account import Account
 from balances.structs.blob import blob_of
 from balances.structs.charge import Charge
@@ -91,15 +92,24 @@ async def known_accounts(pg: Any, at_once: int) -> AsyncIterator[list[str]]:
 
 
 async def rebuild(
-    redis: Client, pg: Any, bring_in: Callable[[str], Awaitable[object]], *, at_once: int = 200
+    primaries: Primaries,
+    pg: Any,
+    bring_in: Callable[[str], Awaitable[object]],
+    *,
+    shards: Collection[int] = ALL,
+    at_once: int = 200,
 ) -> AsyncIterator[int]:
-    """Bring every account into Redis that only PostgreSQL has; yields how many, some at a time. Requests are served
-    meanwhile and bring theirs sooner."""
+    """Bring every account of these shards into Redis that only PostgreSQL has; yields how many, some at a time.
+    Requests are served meanwhile and bring theirs sooner. A shard that no primary has is left out."""
     async for accounts in known_accounts(pg, at_once):
-        pipe = redis.pipeline(transaction=False)
+        by_shard: dict[int, list[str]] = {}
         for account in accounts:
-            pipe.exists(keys.account(account))
-        absent = [account for account, there in zip(accounts, await pipe.execute(), strict=True) if not there]
+            by_shard.setdefault(keys.shard_of(account), []).append(account)
+        absent: list[str] = []
+        for primary, mine in by_primary(primaries, by_shard.keys() & set(shards)):
+            there = [account for shard in mine for account in by_shard[shard]]
+            found = await send(primary.client, [("EXISTS", keys.account(account)) for account in there])
+            absent += [account for account, exists in zip(there, found, strict=True) if not exists]
         await asyncio.gather(*(bring_in(account) for account in absent))
         yield len(absent)
 

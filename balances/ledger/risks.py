@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, NamedTuple
 from redis.exceptions import ResponseError
 
 from balances import keys
-from balances.ledger.reader import Client, StreamReader, connect
+from balances.ledger.reader import Client, connect
+from balances.redis.primaries import Primary
 
 Name = Literal[
     "eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen", "version"
@@ -48,7 +49,7 @@ async def risks_of(redis: Client, durability: str) -> list[Risk]:
         found.append(
             Risk("version", f"it is Redis {version}, and has no functions before {least}: nothing can be charged")
         )
-    if not (await StreamReader(redis).server()).master:
+    if (await redis.info("replication"))["role"] != "master":
         found.append(Risk("replica", "it is a replica: it takes no writes, and what it has may be old"))
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}
@@ -103,12 +104,13 @@ def judge(settings: Mapping[str, str], durability: str) -> list[Risk]:
     return found
 
 
-async def other_installation(redis: Client, ours: str) -> Risk | None:
-    """Whether the store belongs to another installation than this PostgreSQL, whose id is `ours`. One that belongs to
+async def other_installation(primary: Primary, ours: str) -> Risk | None:
+    """Whether the primary belongs to another installation than this PostgreSQL, whose id is `ours`. One that belongs to
     nobody is ours from here on."""
-    if await redis.set(keys.INSTALLATION, ours, nx=True):
+    name = keys.own(min(primary.shards), keys.INSTALLATION) if primary.clustered else keys.INSTALLATION
+    if await primary.client.set(name, ours, nx=True):
         return None
-    return foreign(await redis.get(keys.INSTALLATION), ours)
+    return foreign(await primary.client.get(name), ours)
 
 
 def foreign(theirs: bytes | None, ours: str) -> Risk | None:

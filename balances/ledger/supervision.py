@@ -15,6 +15,7 @@ from balances import keys
 from balances.ledger.reader import Client, send
 from balances.ledger.record import session_head
 from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_ladder
+from balances.redis.primaries import Primary
 from balances.structs.account import Account
 from balances.structs.blob import blob_of
 from balances.structs.record import Short
@@ -59,35 +60,44 @@ class SessionRequest(msgspec.Struct, omit_defaults=True):
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
 
 
+def _own(primary: Primary, name: str) -> str:
+    """A key that a primary has for itself: what is known of one must not be away with another one."""
+    return keys.own(min(primary.shards), name) if primary.clustered else name
+
+
 class Supervision:
+    """
+    redis:  any key of it can be asked for there
+    token:  names this keeper in leases
+    """
+
     def __init__(self, redis: Client, token: str) -> None:
         self._redis = redis
         self._token = token
-        """Names this keeper in leases."""
 
-    async def time_ms(self) -> int:
-        seconds, micros = await self._redis.time()
+    async def time_ms(self, primary: Primary) -> int:
+        seconds, micros = await primary.client.time()
         return int(seconds) * 1_000 + int(micros) // 1_000
 
-    async def leases(self, names: Sequence[str], ttl_ms: int) -> set[str]:
+    async def leases(self, primary: Primary, names: Sequence[str], ttl_ms: int) -> set[str]:
         """Take those that are free and keep those that are ours; returns which are."""
-        owners = await send(
-            self._redis, [("SET", f"lease:{name}", self._token, "NX", "GET", "PX", ttl_ms) for name in names]
-        )
+        keys_of = [_own(primary, f"lease:{name}") for name in names]
+        owners = await send(primary.client, [("SET", key, self._token, "NX", "GET", "PX", ttl_ms) for key in keys_of])
         token = self._token.encode()
-        kept = [name for name, owner in zip(names, owners, strict=True) if owner == token]
+        kept = [key for key, owner in zip(keys_of, owners, strict=True) if owner == token]
         if kept:
-            await send(self._redis, [("PEXPIRE", f"lease:{name}", ttl_ms) for name in kept])
-        return {*kept, *(name for name, owner in zip(names, owners, strict=True) if owner is None)}
+            await send(primary.client, [("PEXPIRE", key, ttl_ms) for key in kept])
+        return {name for name, owner in zip(names, owners, strict=True) if owner in (None, token)}
 
-    async def release(self, name: str) -> None:
-        if await self._redis.get(f"lease:{name}") == self._token.encode():
-            await self._redis.delete(f"lease:{name}")
+    async def release(self, primary: Primary, name: str) -> None:
+        key = _own(primary, f"lease:{name}")
+        if await primary.client.get(key) == self._token.encode():
+            await primary.client.delete(key)
 
-    async def due(self, shards: Iterable[int], until_ms: int, limit: int) -> list[Due]:
-        """Members of these shards that are due, at most `limit` of each, soonest first."""
+    async def due(self, primary: Primary, shards: Iterable[int], until_ms: int, limit: int) -> list[Due]:
+        """Members of these shards of it that are due, at most `limit` of each, soonest first."""
         replies = await send(
-            self._redis,
+            primary.client,
             [("ZRANGEBYSCORE", keys.due(shard), "-inf", until_ms, "WITHSCORES", "LIMIT", 0, limit) for shard in shards],
         )
         return [
@@ -96,9 +106,9 @@ class Supervision:
             for member, score in zip(members[::2], members[1::2], strict=True)
         ]
 
-    async def soonest(self, shards: Sequence[int]) -> dict[int, int]:
-        """When the first member of each of these shards is due; none of a shard that has no member."""
-        replies = await send(self._redis, [("ZRANGE", keys.due(shard), 0, 0, "WITHSCORES") for shard in shards])
+    async def soonest(self, primary: Primary, shards: Sequence[int]) -> dict[int, int]:
+        """When the first member of each of these shards of it is due; none of a shard that has no member."""
+        replies = await send(primary.client, [("ZRANGE", keys.due(shard), 0, 0, "WITHSCORES") for shard in shards])
         return {shard: int(found[1]) for shard, found in zip(shards, replies, strict=True) if found}
 
     async def put_off(self, one: Due, now_ms: int) -> None:
@@ -134,20 +144,21 @@ class Supervision:
             if there:  # begun again at this very moment
                 await self._redis.set(keys.where(session), place, nx=True)
 
-    async def came_back(self, now_ms: int, *, grace_ms: int, noticed_ms: int) -> int:
-        """At an opening: how long nobody was at work. Deadlines are extended by it for `grace_ms`."""
-        alive = await self._redis.get(ALIVE)
+    async def came_back(self, primary: Primary, now_ms: int, *, grace_ms: int, noticed_ms: int) -> int:
+        """At an opening: for how long nobody was at work there. Deadlines are extended by it for `grace_ms`."""
+        redis, grace = primary.client, _own(primary, GRACE)
+        alive = await redis.get(_own(primary, ALIVE))
         away_ms = now_ms - int(alive) if alive else 0
         if away_ms > noticed_ms:
-            longest = max(away_ms, int(await self._redis.get(GRACE) or 0))
-            await self._redis.set(GRACE, longest, px=grace_ms)
+            longest = max(away_ms, int(await redis.get(grace) or 0))
+            await redis.set(grace, longest, px=grace_ms)
         return max(away_ms, 0)
 
-    async def alive(self, now_ms: int) -> int:
-        """Write that a keeper is alive; returns by how much deadlines are extended now."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.set(ALIVE, now_ms)
-        pipe.get(GRACE)
+    async def alive(self, primary: Primary, now_ms: int) -> int:
+        """Write that a keeper is at work there; returns by how much deadlines are extended now."""
+        pipe = primary.client.pipeline(transaction=False)
+        pipe.set(_own(primary, ALIVE), now_ms)
+        pipe.get(_own(primary, GRACE))
         return int((await pipe.execute())[1] or 0)
 
     async def open_sessions(self, account: str) -> tuple[Account, list[Session]] | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from balances import keys
-from balances.ledger.reader import Client, Look, ServerIdentity, StreamReader, send
+from balances.ledger.reader import ELSEWHERE, Look, ServerIdentity, StreamReader, send
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, follows
 from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
+from balances.redis.primaries import Primary
 
 ENTRIES_MAX: Final = 32
 """Entries of one shard in a step: 256 times this, and as much read ahead, is the most that is in memory at once."""
@@ -23,7 +24,11 @@ class NotOpen(Exception):
 
 
 class Gap(Exception):
-    """The stream no longer has the record that comes after the cursor: an opening is due."""
+    """The stream no longer has the record that comes after the cursor: an opening of the shard is due."""
+
+    def __init__(self, shard: int, text: str) -> None:
+        super().__init__(f"shard {shard}: {text}")
+        self.shard = shard
 
 
 class SyncStep(NamedTuple):
@@ -34,6 +39,8 @@ class SyncStep(NamedTuple):
     """Shards that may have more: take the next step at once."""
     calls: dict[int, list[RecordedCall]]
     cursors: Cursors
+    shut: frozenset[int] = frozenset()
+    """Shards that were to be copied and are not open on this server: an opening is due, here or elsewhere."""
 
     @property
     def full(self) -> bool:
@@ -43,8 +50,8 @@ class SyncStep(NamedTuple):
 class _Ahead(NamedTuple):
     """What was read and decoded while the step before was being committed."""
 
-    epoch: int
-    """Of the cursors. The step that uses it commits under the same one, so no opening lies between."""
+    epochs: dict[int, int]
+    """Of its shards. The step that uses it commits under the same ones, so no opening lies between."""
     server: ServerIdentity
     """Who answered, at the moment of the read."""
     after: dict[int, RecordId]
@@ -53,16 +60,20 @@ class _Ahead(NamedTuple):
 
 
 class Sync:
-    """Any number of these may run on one store; the cursors decide whose step counts.
+    """The copy from one primary. Any number of these may run on one store; the cursors decide whose step counts. Shards
+    of other primaries, and those that are shut, do not keep the others.
 
     The cursors are kept in memory from one step to the next: a step that moves them commits only if PostgreSQL has the
     same ones, and whatever contradicts them has them read again before it is believed.
     """
 
-    def __init__(self, redis: Client, pool: Pool, *, alarm: Callable[[str], None]) -> None:
-        self._redis = redis
+    def __init__(
+        self, primary: Primary, pool: Pool, *, alarm: Callable[[str], None], writer: Writer | None = None
+    ) -> None:
+        """writer: shared by the copies from several primaries, since a shard may move from one to another"""
+        self.primary = primary
         self._pool = pool
-        self._reader = StreamReader(redis)
+        self._reader = StreamReader(primary)
         self.cursors: Cursors | None = None
         """As of the last step, None before the first one."""
         self.known: dict[int, RecordId] | None = None
@@ -72,7 +83,7 @@ class Sync:
         self._ahead: _Ahead | None = None
         self._trimmed: dict[int, RecordId] = {}
         """To where each stream was trimmed last."""
-        self.writer = Writer(pool, alarm=alarm)
+        self.writer = writer or Writer(pool, alarm=alarm)
 
     def forget(self) -> None:
         """Read the cursors again with the next step."""
@@ -106,43 +117,48 @@ class Sync:
         shards: Collection[int] | None,
     ) -> SyncStep:
         try:
-            return await self._step(remembered or await read_cursors(self._pool), seen, shards)
+            if remembered is not None:
+                return await self._step(remembered, seen, shards, sure=False)
         except (NotOpen, Gap, CursorMoved):
-            if remembered is None:
-                raise
-            return await self._step(await read_cursors(self._pool), seen, shards)
+            pass
+        return await self._step(await read_cursors(self._pool), seen, shards, sure=True)
 
     async def _step(
         self,
         cursors: Cursors,
         seen: Callable[[dict[int, list[RecordedCall]]], Any] | None,
         shards: Collection[int] | None,
+        *,
+        sure: bool,
     ) -> SyncStep:
-        if cursors.opened_epoch != cursors.epoch:
-            raise NotOpen(f"epoch {cursors.epoch} is drawn and not published")
-        after = cursors.copied
-        if shards is not None:
-            after = {shard: after[shard] for shard in shards if shard in after}
+        mine = self.primary.shards if shards is None else self.primary.shards & set(shards)
+        wanted = {shard: cursors.at[shard] for shard in mine if shard not in cursors.stopped}
+        published = {shard: at for shard, at in wanted.items() if cursors.opened[shard].published}
+        epochs = {shard: cursors.opened[shard].epoch for shard in published}
         ahead, self._ahead = self._ahead, None
-        if ahead is None or (ahead.epoch, ahead.after) != (cursors.epoch, after):
-            ahead = await self._read(cursors.epoch, after)
-        if not ahead.server.master or ahead.server.replid != cursors.replid:
-            raise NotOpen(f"PostgreSQL has history {cursors.replid} open, the server is in {ahead.server.replid}")
+        if ahead is None or (ahead.epochs, ahead.after) != (epochs, published):
+            ahead = await self._read(epochs, published)
+        open_ = open_shards(cursors, ahead.server)
+        shut = frozenset(wanted.keys() - open_)
+        if shut and not (sure and open_):
+            raise NotOpen(self._why_not(cursors, ahead.server, shut))
         calls: dict[int, list[RecordedCall]] = {}
         parts = []
         stopped = False
         for shard, (found, why) in ahead.decoded.items():
+            if shard in shut:
+                continue
             if not found:
                 await self.writer.stop(shard, why)
                 stopped = True
                 continue
-            check_gap(shard, cursors.at[shard], found, cursors.opened_epoch)
+            check_gap(shard, cursors.at[shard], found, cursors.opened[shard].opened_epoch)
             calls[shard] = found
             parts.append(RecordRun(shard, cursors.at[shard], found[-1].id, found))
         if seen is not None:
             seen(calls)
         more = {part.shard: part.new for part in parts if len(part.calls) == ENTRIES_MAX}
-        written = await self._write_and_read_on(cursors.epoch, parts, more) if parts else 0
+        written = await self._write_and_read_on(epochs, parts, more) if parts else 0
         if stopped or written < sum(len(part.calls) for part in parts):
             self._ahead = None
             cursors = await read_cursors(self._pool)
@@ -153,24 +169,27 @@ class Sync:
             set(more),
             calls,
             cursors,
+            shut,
         )
 
-    async def _read(self, epoch: int, after: dict[int, RecordId]) -> _Ahead:
+    async def _read(self, epochs: dict[int, int], after: dict[int, RecordId]) -> _Ahead:
         look: Look = await self._reader.after(after, ENTRIES_MAX)
         found = {}
         for shard, raw in look.entries.items():
             found[shard] = decoded(raw)
             await asyncio.sleep(0)  # a statement that PostgreSQL has answered meanwhile goes on
-        return _Ahead(epoch, look.server, after, found)
+        return _Ahead(epochs, look.server, after, found)
 
-    async def _write_and_read_on(self, epoch: int, parts: list[RecordRun], more: dict[int, RecordId]) -> int:
+    async def _write_and_read_on(
+        self, epochs: dict[int, int], parts: list[RecordRun], more: dict[int, RecordId]
+    ) -> int:
         """Commit, and meanwhile read what comes next of the shards that have more: PostgreSQL and we work side by side.
         Whether that was read from the open history, and follows what was committed, the next step asks as ever."""
         if not more:
-            return await self.writer.write(epoch, parts)
-        reading = asyncio.ensure_future(self._read(epoch, more))
+            return await self.writer.write(epochs, parts)
+        reading = asyncio.ensure_future(self._read({shard: epochs[shard] for shard in more}, more))
         try:
-            written = await self.writer.write(epoch, parts)
+            written = await self.writer.write(epochs, parts)
             await asyncio.wait((reading,))
         except BaseException:
             reading.cancel()
@@ -179,14 +198,28 @@ class Sync:
         self._ahead = reading.result() if reading.exception() is None else None  # the next step reads again
         return written
 
+    def _why_not(self, cursors: Cursors, server: ServerIdentity, shut: Collection[int]) -> str:
+        name, shard = self.primary.name, min(shut)
+        opened = cursors.opened[shard]
+        if not server.master:
+            return f"{name} is not a master"
+        if not opened.published:
+            return f"shard {shard}: epoch {opened.epoch} is drawn and not published"
+        if shard not in server.published:
+            return f"shard {shard} is not at {name}"
+        return f"shard {shard}: PostgreSQL has history {opened.replid} open, {name} is in {server.replid}"
+
     async def trim(self) -> int:
         """Cut the streams behind the committed cursors; returns how many entries went. Never more than is in
         PostgreSQL, always leaving the cursor's own record and some before it."""
         cursors = await read_cursors(self._pool)
         server = await self._reader.server()
-        if not server.master or server.replid != cursors.replid or cursors.opened_epoch != cursors.epoch:
-            return 0
-        keep = {s: RecordId(c.epoch, max(c.n - TRIM_MARGIN, 0)) for s, c in cursors.copied.items() if c != START}
+        open_ = open_shards(cursors, server)
+        keep = {
+            shard: RecordId(at.epoch, max(at.n - TRIM_MARGIN, 0))
+            for shard, at in cursors.at.items()
+            if shard in open_ and shard not in cursors.stopped and at != START
+        }
         keep = {shard: at for shard, at in keep.items() if self._trimmed.get(shard) != at}
         if not keep:
             return 0
@@ -200,9 +233,20 @@ class Sync:
             [at.n for at in keep.values()],
         )
         commands = [("XTRIM", keys.ledger(shard), "MINID", "~", str(at)) for shard, at in keep.items()]
-        trimmed = await send(self._redis, commands)
+        trimmed = await send(self.primary.client, commands, kept=ELSEWHERE)
         self._trimmed.update(keep)
-        return sum(trimmed)
+        return sum(count for count in trimmed if not isinstance(count, Exception))
+
+
+def open_shards(cursors: Cursors, server: ServerIdentity) -> set[int]:
+    """Those of which this server's history is the one that PostgreSQL has open with the newest epoch."""
+    if not server.master:
+        return set()
+    return {
+        shard
+        for shard in server.published
+        if cursors.opened[shard].published and cursors.opened[shard].replid == server.replid
+    }
 
 
 def decoded(raw: list[Any]) -> tuple[list[RecordedCall], str]:
@@ -227,5 +271,5 @@ def check_gap(shard: int, before: RecordId, calls: list[RecordedCall], opened_ep
     """XREAD passes over what was trimmed without a word."""
     for call in calls:
         if not follows(before, call.id, opened_epoch):
-            raise Gap(f"shard {shard}: after {before} comes {call.id}")
+            raise Gap(shard, f"after {before} comes {call.id}")
         before = call.id

@@ -13,7 +13,7 @@ later ones, until a person decides (quarantine.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -61,18 +61,40 @@ AWAY: Final[tuple[type[Exception], ...]] = (
 """PostgreSQL cannot be asked now; later it can."""
 
 
-class Cursors(NamedTuple):
-    """What PostgreSQL says about every shard, read in one statement."""
+class ShardOpened(NamedTuple):
+    """The openings of one shard."""
 
     epoch: int
     """Newest epoch drawn."""
     opened_epoch: int
-    """Newest epoch published for every shard; 0 when they differ."""
+    """Newest epoch published."""
     replid: str
+    """The history it was published for."""
+
+    @property
+    def published(self) -> bool:
+        """Whether the newest opening has ended."""
+        return self.opened_epoch == self.epoch > 0
+
+
+class Cursors(NamedTuple):
+    """What PostgreSQL says about every shard, read in one statement."""
+
+    opened: dict[int, ShardOpened]
     at: dict[int, RecordId]
     """The cursor of each shard."""
     stopped: dict[int, str]
     """Shards that are not copied until a person has looked, and why."""
+
+    @property
+    def epoch(self) -> int:
+        """Newest epoch drawn for any shard."""
+        return max(one.epoch for one in self.opened.values())
+
+    @property
+    def epochs(self) -> dict[int, int]:
+        """Newest epoch drawn for each shard."""
+        return {shard: one.epoch for shard, one in self.opened.items()}
 
     @property
     def copied(self) -> dict[int, RecordId]:
@@ -120,23 +142,13 @@ async def read_cursors(pg: Any) -> Cursors:
     rows = await pg.fetch(
         "SELECT shard, epoch, opened_epoch, replid, cursor_epoch, cursor_n, stopped FROM shards ORDER BY shard"
     )
-    epochs, opened, at, stopped = 0, set(), {}, {}
-    for (
-        shard,
-        epoch,
-        its_opened,
-        its_replid,
-        cursor_epoch,
-        cursor_n,
-        why,
-    ) in rows:  # by name it takes four times as long
-        epochs = max(epochs, epoch)
-        opened.add((its_opened, its_replid))
+    opened, at, stopped = {}, {}, {}
+    for shard, epoch, its_opened, replid, cursor_epoch, cursor_n, why in rows:  # by name it takes four times as long
+        opened[shard] = ShardOpened(epoch, its_opened, replid)
         at[shard] = RecordId(cursor_epoch, cursor_n)
         if why:
             stopped[shard] = why
-    opened_epoch, replid = opened.pop() if len(opened) == 1 else (0, "")
-    return Cursors(epochs, opened_epoch, replid, at, stopped)
+    return Cursors(opened, at, stopped)
 
 
 class Writer:
@@ -154,33 +166,34 @@ class Writer:
         self._ends: BucketEnds = {}
         """Ends of buckets that are in PostgreSQL."""
 
-    async def write(self, epoch: int, parts: Sequence[RecordRun]) -> int:
-        """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed."""
+    async def write(self, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> int:
+        """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed.
+        epochs: of each shard the one under which its records were read; CursorMoved where it is not the newest"""
         async with self._pool.acquire() as pg:
             try:
-                return await self._commit(pg, epoch, parts)
+                return await self._commit(pg, epochs, parts)
             except REFUSALS:
-                return sum([await self._write_one(pg, epoch, part) for part in parts])  # find the one it was
+                return sum([await self._write_one(pg, epochs, part) for part in parts])  # find the one it was
 
-    async def _write_one(self, pg: Any, epoch: int, part: RecordRun) -> int:
+    async def _write_one(self, pg: Any, epochs: Mapping[int, int], part: RecordRun) -> int:
         try:
-            return await self._commit(pg, epoch, [part])
+            return await self._commit(pg, epochs, [part])
         except REFUSALS as why:
             first = why
         if not is_duplicate(first):
             held = await held_accounts(pg, {call.record.account for call in part.calls})
             await mark_refused(pg, part.shard, [call for call in part.calls if call.record.account not in held])
             try:
-                return await self._commit(pg, epoch, [part])
+                return await self._commit(pg, epochs, [part])
             except REFUSALS as why:
                 first = why
         await self._stop(pg, part.shard, described(first))
         return 0
 
-    async def _commit(self, pg: Any, epoch: int, parts: Sequence[RecordRun]) -> int:
+    async def _commit(self, pg: Any, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> int:
         try:
             async with pg.transaction():
-                positions = await self._move(pg, epoch, parts)
+                positions = await self._move(pg, epochs, parts)
                 # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
                 held = await held_accounts(pg, {call.record.account for part in parts for call in part.calls})
                 await self._load(pg, parts, held)
@@ -227,7 +240,7 @@ class Writer:
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
         return len(rows.calls) + len(raw)
 
-    async def _move(self, pg: Any, epoch: int, parts: Sequence[RecordRun]) -> dict[int, int]:
+    async def _move(self, pg: Any, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> dict[int, int]:
         """Move the cursors; returns the position each part's first call takes."""
         shards, olds, news = [p.shard for p in parts], [p.old for p in parts], [p.new for p in parts]
         moved = await pg.fetch(
@@ -235,10 +248,10 @@ class Writer:
             " UPDATE shards SET cursor_epoch = b.new_epoch, cursor_n = b.new_n,"
             " position = position + b.calls"
             " FROM unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
-            " $6::bigint[])"
-            " AS b(shard, old_epoch, old_n, new_epoch, new_n, calls), mine"
+            " $6::bigint[], $7::bigint[])"
+            " AS b(shard, old_epoch, old_n, new_epoch, new_n, calls, epoch), mine"
             " WHERE shards.shard = b.shard AND mine.shard = b.shard AND shards.cursor_epoch = b.old_epoch"
-            " AND shards.cursor_n = b.old_n AND shards.epoch = $7 AND shards.stopped = ''"
+            " AND shards.cursor_n = b.old_n AND shards.epoch = b.epoch AND shards.stopped = ''"
             " RETURNING shards.shard, position - b.calls",
             shards,
             [old.epoch for old in olds],
@@ -246,7 +259,7 @@ class Writer:
             [new.epoch for new in news],
             [new.n for new in news],
             [len(part.calls) for part in parts],
-            epoch,
+            [epochs[shard] for shard in shards],
         )
         if len(moved) != len(parts):
             raise CursorMoved

@@ -7,12 +7,13 @@ found has changed nothing, so it is loaded again and called again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from balances import keys
+from balances.redis.primaries import Primary
 from balances.redis.scripts import FAMILY, LIBRARY
 
 SAY_S: Final = 60
@@ -59,22 +60,26 @@ def is_missing(error: Exception) -> bool:
     return "Function not found" in str(error)
 
 
-async def drop_unused(redis: Any) -> list[str]:
-    """Delete our libraries that nobody uses; returns their names. A server that takes no more names because it is full
-    does not know who uses what: then nothing is deleted."""
+async def drop_unused(redis: Any, primaries: Iterable[Primary]) -> list[str]:
+    """Delete our libraries that nobody uses from these servers; returns their names. A store that takes no more names
+    because it is full does not know who uses what: then nothing is deleted.
+    redis:  where the names are"""
     seconds, _ = await redis.time()
     now_ms = int(seconds) * 1_000
     await redis.zadd(keys.LIBRARIES, {LIBRARY.name: now_ms}, gt=True)
     await redis.zremrangebyscore(keys.LIBRARIES, "-inf", now_ms - KEPT_MS)
     used = {name.decode() for name in await redis.zrange(keys.LIBRARIES, 0, -1)}
-    unused = [name for name in await _loaded(redis) if name not in used]
-    for name in unused:
-        try:
-            await redis.function_delete(name)
-        except ResponseError as why:  # another keeper was faster
-            if "not found" not in str(why):
-                raise
-    return unused
+    gone: list[str] = []
+    for primary in primaries:
+        unused = [name for name in await _loaded(primary.client) if name not in used]
+        for name in unused:
+            try:
+                await primary.client.function_delete(name)
+            except ResponseError as why:  # another keeper was faster
+                if "not found" not in str(why):
+                    raise
+        gone += unused
+    return gone
 
 
 async def _loaded(redis: Any) -> list[str]:

@@ -15,6 +15,7 @@ from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
 from balances.redis.connection import Lost, NotSent
+from balances.redis.primaries import OnePrimary, Primaries
 from balances.structs.session import Session
 from ocs.access.token_book import TokenBook
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
@@ -80,6 +81,7 @@ class BackOffice:
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
         radius: Radius = Radius(),  # noqa: B008
         charging: ChargingDesk | None = None,
+        primaries: Primaries | None = None,
         vouchers: VoucherDesk = VoucherDesk(None, VoucherRules(), Meter()),  # noqa: B008
     ) -> None:
         """
@@ -89,6 +91,7 @@ class BackOffice:
         newest:       brings the tariffs of `context` up to what is published
         store_ms_max: longest wait for the live store
         tail:         the newest events; None: nobody follows them in this process
+        primaries:    the servers that have the shards; None: `redis` has all
         tags:         keys that charging tags may have
         charging:     where platforms charge over HTTP; None: not in this process
         """
@@ -103,6 +106,7 @@ class BackOffice:
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""
         self.redis = redis
+        self.primaries = primaries or OnePrimary(redis)
         self.store = store
         self.projector = projector
         self.now_ms = now_ms
@@ -111,6 +115,11 @@ class BackOffice:
         self._processes, self._priced_by = processes, priced_by
         self._wait_s_max = store_ms_max / 1_000
         self._whole = asyncio.Lock()
+
+    async def primaries_now(self) -> Primaries:
+        """The servers that have the shards, asked for now."""
+        await self.primaries.look()
+        return self.primaries
 
     async def context(self) -> ChargingContext:
         """The ChargingContext for quotes and explanations, with the tariffs that are published now."""

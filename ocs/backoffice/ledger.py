@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from balances import keys
 from balances.ledger import quarantine
 from balances.ledger import verify as proof
 from balances.ledger.quarantine import Held
@@ -45,11 +44,11 @@ async def rebuild(backoffice: BackOffice) -> int:
     async with backoffice.alone():
         pool = backoffice.pool.patient
         one = partial(bring_in, pool, backoffice.redis, backoffice.store, now_ms=backoffice.now_ms())
-        return sum([count async for count in rebuild_from(backoffice.redis, pool, one, at_once=50)])
+        return sum([count async for count in rebuild_from(await backoffice.primaries_now(), pool, one, at_once=50)])
 
 
 class ShardCopy(NamedTuple):
-    """How far one shard is copied. Ids are those of its stream, as text."""
+    """How far one shard is copied. Ids are those of its stream, as text; no head: no server has the shard now."""
 
     shard: int
     cursor: str
@@ -75,19 +74,26 @@ class CopyStatus(NamedTuple):
 async def copy_status(backoffice: BackOffice) -> CopyStatus:
     """How far PostgreSQL is behind the live store, what is stopped, who is in quarantine."""
     cursors = await read_cursors(backoffice.pool)
-    reader = StreamReader(backoffice.redis)
-    _, heads = await reader.heads(range(keys.SHARDS))
-    shards = []
-    for shard, cursor in sorted(cursors.at.items()):
-        lag = await reader.lag({shard: cursor}, heads) if heads[shard] > cursor else None
-        entries = lag.entries if lag is not None else 0
-        shards.append(ShardCopy(shard, str(cursor), str(heads[shard]), entries, cursors.stopped.get(shard, "")))
-    whole = await reader.lag(cursors.at, heads)
+    shards: dict[int, ShardCopy] = {
+        shard: ShardCopy(shard, str(cursor), "", 0, cursors.stopped.get(shard, ""))
+        for shard, cursor in sorted(cursors.at.items())
+    }
+    lag, oldest_ms = 0, 0
+    for primary in (await backoffice.primaries_now()).all():
+        reader = StreamReader(primary)
+        _, heads = await reader.heads(sorted(primary.shards))
+        for shard, head in heads.items():
+            at = cursors.at[shard]
+            behind = (await reader.lag({shard: at}, heads)).entries if head > at else 0
+            shards[shard] = shards[shard]._replace(head=str(head), lag=behind)
+        whole = await reader.lag({shard: cursors.at[shard] for shard in heads}, heads)
+        lag += whole.entries
+        oldest_ms = min(filter(None, (oldest_ms, whole.oldest_ms)), default=0)
     return CopyStatus(
-        whole.entries,
-        whole.oldest_ms,
+        lag,
+        oldest_ms,
         len(cursors.stopped),
-        shards,
+        list(shards.values()),
         await quarantine.held(backoffice.pool),
         await backoffice.pool.fetchval("SELECT count(*) FROM lost_answers WHERE accepted_at IS NULL"),
         await verifications.last(backoffice.pool),

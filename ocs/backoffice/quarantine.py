@@ -40,7 +40,9 @@ async def replay(backoffice: BackOffice, account: str, *, actor: str, reason: st
 async def confirm(backoffice: BackOffice, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
     """Accept that the records stay broken: what they did to the balances is posted as `recovered`."""
     try:
-        done = await quarantine.confirm(backoffice.pool, backoffice.redis, account, actor=actor, reason=reason)
+        done = await quarantine.confirm(
+            backoffice.pool, await backoffice.primaries_now(), account, actor=actor, reason=reason
+        )
     except NotSettled as why:
         raise Conflict(str(why)) from None
     return _told(done, account, actor)
@@ -57,7 +59,8 @@ async def resume(backoffice: BackOffice, shard: str, account: str, *, actor: str
         raise NotFound(f"there is no shard {shard}")
     number = int(shard)
     try:
-        await quarantine.resume(backoffice.pool, backoffice.redis, number, account=account, reason=reason, actor=actor)
+        primaries = await backoffice.primaries_now()
+        await quarantine.resume(backoffice.pool, primaries, number, account=account, reason=reason, actor=actor)
     except NotSettled as why:
         raise Conflict(str(why)) from None
     logger().warning("ledger.resumed", shard=number, account=account, by=actor, reason=reason)

@@ -74,7 +74,7 @@ async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: b
 async def _open_anew(backoffice: BackOffice, alarms: list[str]) -> Opened:
     try:
         return await recovery.open_anew(
-            backoffice.redis, backoffice.pool.patient, lambda: backoffice.now_ms() // 1_000, alarms.append
+            backoffice.primaries, backoffice.pool.patient, lambda: backoffice.now_ms() // 1_000, alarms.append
         )
     except OpeningRefused as why:
         raise Conflict(f"the live store may not be opened: {why}") from None

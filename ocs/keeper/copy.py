@@ -24,7 +24,8 @@ CURSORS_S: Final = 5.0
 
 
 class Copier:
-    """Several keepers may copy at once: PostgreSQL's cursors decide whose step counts, the lease only saves work."""
+    """Copies from one primary. Several keepers may copy at once: PostgreSQL's cursors decide whose step counts, and the
+    lease only saves work."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Copier:
         alarm: Callable[[str], None],
     ) -> None:
         self._sync, self._leases, self._news, self._opener = sync, leases, news, opener
+        self._ear = news.ear(sync.primary)
         self._reauthorizer, self._stats, self._alarm = reauthorizer, stats, alarm
         self._loop = asyncio.get_running_loop()
         self._read_s = -CURSORS_S
@@ -46,25 +48,25 @@ class Copier:
 
     async def copy(self) -> None:
         """Wait for news, then copy what is there, step by step."""
-        await self._news.heard.wait()
-        self._news.heard.clear()
+        await self._ear.heard.wait()
+        self._ear.heard.clear()
         if not self._leases.has("copy"):
             return
-        shards = set(self._news.copy)
-        self._news.copy.clear()
+        shards = self._news.copy & self._sync.primary.shards
+        self._news.copy -= shards
         try:
             while shards:
                 shards = await self._step(shards)
         except Gap as why:
-            self._alarm(f"copy: {why}: the shards are opened anew")
-            self._opener.anew = True
+            self._alarm(f"copy: {why}: it is opened anew")
+            self._opener.anew.add(why.shard)
             self._opener.doubt()
         except NotOpen:
             self._opener.doubt()
             raise
         except AWAY:  # what sessions are to be told still goes out
-            if not self._opener.why:
-                await self._reauthorizer.read_on()
+            if self._opener.open_shards:
+                await self._reauthorizer.read_on(self._sync)
             raise
         finally:
             self._news.of(shards)  # what could not be copied
@@ -76,6 +78,8 @@ class Copier:
             self._sync.forget()
             self._read_s = now_s
         step = await self._sync.step(self._reauthorizer.see, shards)
+        if step.shut:  # looked at again when they are open
+            self._opener.doubt()
         self._stats.copied += step.written
         if step.written:
             self._untrimmed = True
@@ -89,7 +93,7 @@ class Copier:
             pass
 
     async def trim(self) -> None:
-        if self._opener.why or not self._untrimmed:
+        if not (self._opener.open_shards and self._untrimmed):
             return
         self._untrimmed = False
         try:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from balances.ledger.supervision import Due, Supervision
 from balances.redis.pending import Pending
+from balances.redis.primaries import Primaries, Primary, by_primary
 from balances.structs.charge import Reply
 from balances.structs.posting import Expire
 from ocs.keeper.counts import KeeperStats
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
-from ocs.keeper.opening import Opener
 from ocs.keeper.rounds import LATER, Rounds
 
 SWEEP_SHARD_MAX: Final = 50
@@ -43,15 +44,17 @@ class Expirer:
         self,
         store: SweepStore,
         supervision: Supervision,
+        primaries: Primaries,
         leases: Leases,
         news: News,
-        opener: Opener,
         rounds: Rounds,
         stats: KeeperStats,
         *,
         now_ms: Callable[[], int],
+        open_shards: Callable[[], Collection[int]],
     ) -> None:
-        self._store, self._supervision, self._opener = store, supervision, opener
+        self._store, self._supervision, self._primaries = store, supervision, primaries
+        self._open_shards = open_shards
         self._leases, self._news = leases, news
         self._rounds, self._stats, self._now_ms = rounds, stats, now_ms
         self._soonest: dict[int, int] = {}
@@ -59,39 +62,50 @@ class Expirer:
     async def expire(self) -> None:
         """End what is due, a bounded number. Sessions whose client could not report while we were away get that much
         longer: for two Validity-Times after an opening only what is overdue by more than the absence is ended."""
-        if self._opener.why:
+        open_ = self._open_shards()
+        if not open_:
             return
-        await self._look()
-        due_now = {shard for shard, at_ms in self._soonest.items() if at_ms <= self._now_ms()}
-        groups = {shard % GROUPS for shard in due_now}
         self._stats.sweep_lag_ms = 0
+        asked = {*self._news.expire, *self._soonest} & set(open_)
+        swept = [self._expire(primary, shards) for primary, shards in by_primary(self._primaries, asked)]
+        away: list[BaseException] = []
+        for what in await asyncio.gather(*swept, return_exceptions=True):  # one that is away keeps no other's money
+            if isinstance(what, BaseException):
+                away.append(what)
+        if away:
+            raise away[0]
+
+    async def _expire(self, primary: Primary, shards: list[int]) -> None:
+        """The same for these shards of one primary."""
+        await self._look(primary, [shard for shard in shards if shard in self._news.expire])
+        due_now = [shard for shard in shards if self._soonest.get(shard, math.inf) <= self._now_ms()]
+        groups = {shard % GROUPS for shard in due_now}
         if not groups:
             return
-        now_ms = min(self._now_ms(), await self._supervision.time_ms())
-        extended_ms = await self._supervision.alive(now_ms)
+        now_ms = min(self._now_ms(), await self._supervision.time_ms(primary))
+        extended_ms = await self._supervision.alive(primary, now_ms)
         looked_at = 0
         for group in sorted(groups):
             if not self._leases.has(lease_of(group)):
                 continue
-            shards = sorted(shard for shard in due_now if shard % GROUPS == group)
-            due = await self._supervision.due(shards, now_ms, SWEEP_SHARD_MAX)
+            mine = [shard for shard in due_now if shard % GROUPS == group]
+            due = await self._supervision.due(primary, mine, now_ms, SWEEP_SHARD_MAX)
             due = [one for one in due if not one.session or one.at_ms <= now_ms - extended_ms]
             looked_at += len(due)
             self._stats.sweep_lag_ms = max((self._stats.sweep_lag_ms, *(now_ms - one.at_ms for one in due)))
             await self._end(due, now_ms, extended_ms)
-            self._news.expire.update(shards)
+            self._news.expire.update(mine)
             if looked_at >= SWEEP_MAX:
                 self._rounds.alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
                 break
 
-    async def _look(self) -> None:
+    async def _look(self, primary: Primary, shards: list[int]) -> None:
         """Read when the first member is due, of shards where that may have changed."""
-        shards = sorted(self._news.expire)
         if not shards:
             return
-        self._news.expire.clear()
+        self._news.expire.difference_update(shards)
         try:
-            found = await self._supervision.soonest(shards)
+            found = await self._supervision.soonest(primary, shards)
         except BaseException:
             self._news.expire.update(shards)
             raise

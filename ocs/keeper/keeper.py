@@ -7,17 +7,20 @@ same result. Several keepers on one store, on several hosts, are safe; leases ke
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from balances.ledger import months, standings
-from balances.ledger.reader import STORE_AWAY, Client, Pulse, StreamReader
-from balances.ledger.restore import purge
+from balances.ledger.opening import Opened
+from balances.ledger.reader import STORE_AWAY, Client, Pulse
+from balances.ledger.record import RecordId
+from balances.ledger.restore import purge, rebuild
 from balances.ledger.supervision import Supervision
-from balances.ledger.sync import Sync
 from balances.ledger.writer import AWAY, Pool
 from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
+from balances.redis.primaries import ALL, OnePrimary, Primaries, Primary
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountClosing, Post
 from ocs.access import overdue
@@ -43,7 +46,7 @@ from ocs.events.pump import EventPump
 from ocs.events.webhooks.dispatcher import LEASE as WEBHOOKS
 from ocs.events.webhooks.dispatcher import Dispatcher
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
-from ocs.keeper.copy import PACE_S, Copier
+from ocs.keeper.copy import PACE_S
 from ocs.keeper.counts import KeeperStats
 from ocs.keeper.due import DueChanges, GradedCatalog
 from ocs.keeper.events import LEASE as EVENTS
@@ -52,9 +55,10 @@ from ocs.keeper.expire import GROUPS, Expirer, lease_of
 from ocs.keeper.fees import LEASE as FEES
 from ocs.keeper.fees import FeeRun, FeeStore
 from ocs.keeper.leases import RENEWED_S, Leases
-from ocs.keeper.news import ALL, News
-from ocs.keeper.opening import LOOK_S, Opener
-from ocs.keeper.reauthorize import URGENT_S, Reauthorizer
+from ocs.keeper.news import News
+from ocs.keeper.opening import LOOK_S, OpenerSettings
+from ocs.keeper.primary_copies import PrimaryCopies
+from ocs.keeper.reauthorize import Reauthorizer
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.keeper.settling import finish
 from ocs.keeper.totals import Totals
@@ -113,6 +117,7 @@ class Keeper:
     paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
     pump:      delivers events to a sink
+    primaries: the servers that have the shards; None: `redis` has all
     tries_s:   how long wrong codes of vouchers count
     sample_rate: accounts a second that are compared between the stores; 0: none
     verify_at: "03:30" in UTC, when the whole ledger is proved; "": never
@@ -152,6 +157,7 @@ class Keeper:
         webhooks: Webhooks = Webhooks(),  # noqa: B008
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
         tries_s: int = 3_600,
+        primaries: Primaries | None = None,
         fees_rate: int = 1_000,
         sample_rate: int = 10,
         verify_at: str = "",
@@ -163,39 +169,20 @@ class Keeper:
         self._tries_s = tries_s
         self._bring_defaults = bring_defaults
         self._paces = paces
+        self._primaries = primaries = primaries or OnePrimary(redis)
         self._asked_s = 0.0
         self._unmeasured = True
         """Something was written since the store's room was measured."""
         self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
-        self._reader = StreamReader(redis)
         self._supervision = supervision = Supervision(redis, token)
-        self._leases = leases = Leases(supervision, LEASES)
-        self._news = news = News(redis, lambda: self._opener.doubt())
+        self._leases = leases = Leases(supervision, primaries, LEASES)
         self.standing = StandingAlarms(log, now_ms, alarm_ms)
-        self.totals = Totals(redis)
+        self.totals = Totals(primaries)
         self.dispatcher = Dispatcher(
             pool, webhooks, log, self.standing, secrets, now_ms=now_ms, jitter=jitter, failed=rounds.failed
         )
-        self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)
-        sync = Sync(redis, pool, alarm=rounds.alarm)
-        copied = lambda: sync.known if leases.has("copy") else None  # noqa: E731
-        self.watch = LagWatch(redis, pool, self.standing, now_ms, copied)
-        self._opener = opener = Opener(
-            redis,
-            pool,
-            sync.writer,
-            supervision,
-            self.guard,
-            stats,
-            log,
-            now_ms=now_ms,
-            alarm=rounds.alarm,
-            felt=self._felt,
-            bring_in=bring_in,
-            grace_ms=2 * validity_ms,
-            without_postgres=without_postgres,
-            look_s=paces.look_s,
-        )
+        self.guard = Guard(primaries, pool, self.standing, durability=durability, accepted=accept_risks)
+        self.watch = LagWatch(redis, primaries, pool, self.standing, now_ms, self._cursors)
         self.events = EventKeeping(
             pool, leases, self.standing, events, now_ms=now_ms, open_=lambda: not self.why, pump=pump
         )
@@ -255,31 +242,65 @@ class Keeper:
             at=verify_at,
         )
         self._caught_up_s, self._copied = 0.0, 0
-        self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, self.totals, stats, log)
-        self._copier = Copier(sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm)
-        self._expirer = Expirer(store, supervision, leases, news, opener, rounds, stats, now_ms=now_ms)
+        self._news = news = News(redis, self._doubt)
+        self._reauthorizer = reauthorizer = Reauthorizer(leases, news, self.enforcer, self.totals, stats, log)
+        self.copies = PrimaryCopies(
+            primaries,
+            pool,
+            supervision,
+            self.guard,
+            leases,
+            news,
+            reauthorizer,
+            rounds,
+            stats,
+            log,
+            OpenerSettings(2 * validity_ms, without_postgres, paces.look_s),
+            now_ms=now_ms,
+            felt=self._felt,
+            opened=self._opened,
+            copy_s=paces.copy_s,
+        )
+        self._unwalked: set[int] = set()
+        """Shards of which an opening may have left accounts to PostgreSQL alone."""
+        self._bring_in = bring_in
+        self._expirer = Expirer(
+            store,
+            supervision,
+            primaries,
+            leases,
+            news,
+            rounds,
+            stats,
+            now_ms=now_ms,
+            open_shards=lambda: self.copies.open_shards,
+        )
         self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
 
     @property
     def why(self) -> str:
-        """Why no request can be charged; "" when all is well."""
-        return self._opener.why
+        """Why no request can be charged; "" when some can."""
+        return self.copies.why
 
     @property
     def refused(self) -> str:
         """Why this store may not be used at all, also not later; "" when it may."""
-        return self._opener.refused
+        return self.copies.refused
+
+    @property
+    def shut(self) -> str:
+        """Which shards cannot be charged while others can, and why; "" when all can."""
+        return self.copies.shut
 
     async def start(self) -> None:
         """Try to open the shards, then keep at it in the background."""
         await self._rounds.once("leases", self._hold)
-        await self._rounds.once("opening", self._opener.open)
+        await self._rounds.once("primaries", self.copies.look)
+        await self.copies.first()
         for name, work, every_s in (
             ("leases", self._hold, RENEWED_S),
             ("news", self._news.listen, 0.0),
-            ("opening", self._opener.keep_open, 0.0),
-            ("copy", self._copier.copy, self._paces.copy_s),
-            ("urgent", self._reauthorizer.look_at_once, URGENT_S),
+            ("primaries", self.copies.keep_up, 0.0),
             ("sweep", self._expirer.expire, 1.0),
             ("look", self.enforcer.look, 0.0),
             ("tell", self._tell, 0.0),
@@ -296,10 +317,9 @@ class Keeper:
             ("totals", self._count, 1.0),
             ("store", self._measure_store, 5.0),
             ("guard", self.guard.look, self._guard_s),
-            ("trim", self._copier.trim, 5.0),
             ("projection", self._project_if_open, 1.0),
             ("default thresholds", self._bring_defaults_if_open, DEFAULTS_S),
-            ("walk", self._opener.walk, 1.0),
+            ("walk", self._walk, 1.0),
             ("months", self._make_months, 3_600.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
@@ -328,9 +348,8 @@ class Keeper:
         await self.dispatcher.stop()
         try:
             async with asyncio.timeout(drain_s):
-                await self._supervision.alive(self._now_ms())
                 await self._leases.release()
-                await self._copier.last()
+                await self.copies.last()
                 await self.enforcer.save_now()
         except LATER as why:
             self._log.info("keeper.copy_left", why=repr(why))
@@ -338,14 +357,37 @@ class Keeper:
     async def _hold(self) -> None:
         """Keep the leases, and write that a keeper is alive."""
         await self._leases.renew()
-        if not self.why:
-            await self._supervision.alive(self._now_ms())
+        await self.copies.alive()
         if self._news.copy and self._leases.has("copy"):  # what came while it was another's
-            self._news.heard.set()
+            self._news.wake()
 
-    def _felt(self, pulse: Pulse) -> None:
+    def _felt(self, primary: Primary, pulse: Pulse) -> None:
         """What is stopped or behind may go on without anything being written."""
-        self._news.felt(pulse if self.watch.now.well else pulse._replace(appended=None))
+        self._news.felt(primary, pulse if self.watch.now.well else pulse._replace(appended=None))
+
+    def _doubt(self) -> None:
+        self.copies.doubt()
+
+    def _opened(self, opened: Opened) -> None:
+        self._unwalked |= opened.shards
+        self._news.of(opened.shards)
+
+    def _cursors(self) -> Mapping[int, RecordId] | None:
+        """As the copies know them; None where another keeper copies, or one is not sure of them."""
+        return self.copies.known() if self._leases.has("copy") else None
+
+    async def _walk(self) -> None:
+        """After an opening, bring back what only PostgreSQL has; requests bring theirs sooner."""
+        shards = self._unwalked & self.copies.open_shards
+        if self._bring_in is None or not shards:
+            return
+        self._unwalked -= shards
+        try:
+            async for restored in rebuild(self._primaries, self._pool, self._bring_in, shards=shards):
+                self.stats.restored += restored
+        except LATER:
+            self._unwalked |= shards
+            raise
 
     # --- what is measured
 
@@ -377,12 +419,15 @@ class Keeper:
                 self._rounds.failed("totals", OverflowError("more sessions are open than are counted"))
 
     async def _measure_store(self) -> None:
-        """Measure memory and streams of the store when something was written."""
+        """Measure memory, of the fullest primary, and streams of the store when something was written."""
         if not self._unmeasured:
             return
         self._unmeasured = False
+        rooms = await self.copies.rooms()
+        fullest = max(rooms, key=lambda room: room.used_bytes / (room.limit_bytes or math.inf))
         stats = self.stats
-        stats.memory_bytes, stats.memory_limit_bytes, stats.stream_entries = await self._reader.room()
+        stats.memory_bytes, stats.memory_limit_bytes = fullest.used_bytes, fullest.limit_bytes
+        stats.stream_entries = sum(room.entries for room in rooms)
 
     # --- what is done while shards are open
 
@@ -462,7 +507,7 @@ class Keeper:
 
     async def _drop_libraries(self) -> None:
         if not self.why:
-            for name in await drop_unused(self._redis):
+            for name in await drop_unused(self._redis, self._primaries.all()):
                 self._log.info("keeper.library_dropped", name=name)
 
     async def _settle(self) -> None:

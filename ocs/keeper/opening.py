@@ -1,81 +1,83 @@
-"""Opens the shards: proves that the live store contains what PostgreSQL has, whenever its history is not the open one
-(durability.md rule 5), and brings back afterwards what only PostgreSQL has.
+"""Opens the shards of one primary: proves that it contains what PostgreSQL has, whenever its history is not the open
+one (durability.md rule 5).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
-from balances.ledger.opening import Opened, ShardOpening, is_open, misfit, open_without_postgres
-from balances.ledger.reader import Client, Pulse, ServerIdentity, StreamReader
-from balances.ledger.restore import rebuild
+from balances.ledger.opening import Opened, OpeningRefused, ShardOpening, misfit, open_now, open_without_postgres
+from balances.ledger.reader import STORE_AWAY, Pulse, ServerIdentity, StreamReader
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
+from balances.redis.primaries import Primary
 from ocs.clock import turn_s
 from ocs.keeper.counts import KeeperStats
-from ocs.keeper.rounds import LATER
 from ocs.stores.guard import Guard
 from ocs.telemetry.standing_alarms import AlarmLog
 
 LOOK_S: Final = 2.0
-"""How often the live store is asked who it is, and how many records it has, while nothing gives reason to doubt it."""
+"""How often a primary is asked who it is, and how many records it has, while nothing gives reason to doubt it."""
 AGAIN_S: Final = 0.5
-"""The same while the shards are shut."""
+"""The same while shards of it are shut."""
 ASKED_S: Final = 5.0
-"""How long PostgreSQL is not asked again while the live store says the same."""
+"""How long PostgreSQL is not asked again while the primary says the same."""
 NOTICED_MS: Final = 5_000
 """An absence shorter than this extends no deadline: a restart is quicker."""
 
 
+class OpenerSettings(NamedTuple):
+    grace_ms: int
+    """How long deadlines stay extended after an absence."""
+    without_postgres: bool
+    look_s: float = LOOK_S
+
+
 class Opener:
     """
-    felt:      told how many records the store has been given, at each look
-    bring_in:  restores one account into the live store if it is absent
-    grace_ms:  how long deadlines stay extended after an absence
+    felt:      told how many records the primary has been given, at each look
+    opened:    told which shards were opened
+    trouble:   told when the primary cannot be asked: another one may have its shards
     """
 
     def __init__(
         self,
-        redis: Client,
+        primary: Primary,
         pool: Pool,
         writer: Writer,
         supervision: Supervision,
         guard: Guard,
         stats: KeeperStats,
         log: AlarmLog,
+        settings: OpenerSettings,
         *,
         now_ms: Callable[[], int],
         alarm: Callable[[str], None],
-        felt: Callable[[Pulse], None],
-        bring_in: Callable[[str], Awaitable[object]] | None,
-        grace_ms: int,
-        without_postgres: bool,
-        look_s: float = LOOK_S,
+        felt: Callable[[Primary, Pulse], None],
+        opened: Callable[[Opened], None],
+        trouble: Callable[[], None],
     ) -> None:
         self.why = "shards are not open yet"
-        """Why no request can be charged; "" when all is well."""
+        """Why shards of this primary cannot be charged; "" when all is well."""
         self.refused = ""
         """Why this store may not be used at all: no time mends that."""
-        self.anew = False
-        """A gap was found: open the shards anew."""
+        self.open_shards: frozenset[int] = frozenset()
+        self.anew: set[int] = set()
+        """A gap was found: open these shards anew."""
         self._doubted = asyncio.Event()
         """Another history may be there than the one that is open."""
-        self._redis, self._pool, self._writer = redis, pool, writer
+        self._primary, self._pool, self._writer = primary, pool, writer
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
-        self._felt, self._look_s = felt, look_s
-        self._now_ms, self._alarm, self._bring_in = now_ms, alarm, bring_in
-        self._grace_ms, self._without_postgres = grace_ms, without_postgres
-        self._reader = StreamReader(redis)
-        self._opened_once = False
+        self._felt, self._settings, self._tell, self._trouble = felt, settings, opened, trouble
+        self._now_ms, self._alarm = now_ms, alarm
+        self._reader = StreamReader(primary)
         self._loop = asyncio.get_running_loop()
         self._server: ServerIdentity | None = None
-        """Who the live store said to be when PostgreSQL was last asked."""
+        """Who the primary said to be when PostgreSQL was last asked."""
         self._asked_s = 0.0
-        self._walk_due = False
-        """An opening may have left accounts to PostgreSQL alone."""
 
     def doubt(self) -> None:
         """Check at once whether the shards are still open, also in PostgreSQL."""
@@ -87,53 +89,89 @@ class Opener:
             await asyncio.sleep(AGAIN_S)
         else:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(turn_s(self._loop.time(), self._look_s)):
+                async with asyncio.timeout_at(turn_s(self._loop.time(), self._settings.look_s)):
                     await self._doubted.wait()
         await self.open()
 
     async def open(self) -> None:
         """Check whether the shards are open, and open those that are not and may be."""
-        pulse = await self._reader.pulse()
+        try:
+            pulse = await self._reader.pulse()
+        except STORE_AWAY:
+            self._trouble()
+            raise
         server = pulse.server
-        self._felt(pulse)
+        self._felt(self._primary, pulse)
         if not server.master:
-            self.why = "the live store is a replica"
+            self._shut("the live store is a replica")
+            self._trouble()
             return
         if self._is_known(server):
             return
+        if server.published.keys() != self._primary.shards:
+            self._trouble()  # some are at another server by now
         self._server, self._asked_s = server, self._loop.time()
         self._doubted.clear()
         try:
             cursors = await read_cursors(self._pool)
         except AWAY as why:
-            if server.published_epoch:  # rule 11: open shards charge on
-                self.why = ""
-            elif self._without_postgres:
-                epoch = await open_without_postgres(self._redis, self._now_ms() // 1_000)
-                self._alarm(f"shards were opened without PostgreSQL, under epoch {epoch}")
-                self.why = ""
-            else:
-                self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
+            await self._without_postgres(server, why)
             raise
-        if not self._opened_once and (wrong := await misfit(self._pool)):
-            self.why = self.refused = wrong
+        if not self._guard.passed and (wrong := await misfit(self._pool)):
+            self.refused = wrong
+            self._shut(wrong)
             return
-        if is_open(cursors, server) and not self.anew:
-            self.why, self._opened_once = "", True
+        open_ = open_now(cursors, server)
+        if open_ == server.published.keys() and not self.anew:
+            self._all_open(open_)
             return
-        self.why = await self._guard.claim()
-        if not self._opened_once:  # later it is too late to refuse what was charged already: then there is an alarm
+        self.open_shards = frozenset(open_ - self.anew)
+        self.why = await self._guard.claim(self._primary)
+        if not self._guard.passed:  # later it is too late to refuse what was charged already: then there is an alarm
             await self._guard.look()
             self.why = self.refused = self._guard.refused
         if self.why:
             return
         self.why = "shards are being opened"
-        self._log.info("keeper.opening", replid=server.replid, published=server.published, epoch=cursors.epoch)
-        opening = ShardOpening(self._redis, self._pool, self._writer, alarm=self._alarm)
-        opened = await opening.run(self._now_ms() // 1_000, anew=self.anew)
-        self.anew = False
+        self._log.info(
+            "keeper.opening",
+            primary=self._primary.name,
+            replid=server.replid,
+            shards=len(server.published.keys() - open_ | self.anew),
+            epoch=cursors.epoch,
+        )
+        opening = ShardOpening(self._primary, self._pool, self._writer, alarm=self._alarm)
+        try:
+            opened = await opening.run(self._now_ms() // 1_000, anew=self.anew)
+        except OpeningRefused as why:
+            self.why = str(why)
+            self._trouble()
+            raise
+        self.anew -= opened.shards
         await self._opened(opened)
-        self.why, self._opened_once = "", True
+        shut = server.published.keys() - open_ - opened.shards
+        self._all_open(open_ | opened.shards)
+        if shut:
+            self.why = f"PostgreSQL knows a newer master of {len(shut)} shards"
+
+    def _shut(self, why: str) -> None:
+        self.why, self.open_shards = why, frozenset()
+
+    def _all_open(self, shards: set[int]) -> None:
+        self.why, self.open_shards, self._guard.passed = "", frozenset(shards), True
+
+    async def _without_postgres(self, server: ServerIdentity, why: Exception) -> None:
+        """Rule 11: open shards charge on, others stay shut."""
+        self.open_shards = frozenset(shard for shard in server.published if server.epoch_of(shard))
+        shut = len(server.published) - len(self.open_shards)
+        if not shut:
+            self.why = ""
+        elif self._settings.without_postgres:
+            epoch = await open_without_postgres(self._primary, self._now_ms() // 1_000)
+            self._alarm(f"shards were opened without PostgreSQL, under epoch {epoch}")
+            self.why, self.open_shards = "", frozenset(server.published)
+        else:
+            self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
 
     def _is_known(self, server: ServerIdentity) -> bool:
         """Whether nothing has changed since it was found open and PostgreSQL was asked a short time ago."""
@@ -141,21 +179,26 @@ class Opener:
         return not doubted and self._loop.time() - self._asked_s < ASKED_S
 
     async def _opened(self, opened: Opened) -> None:
-        away_ms = await self._supervision.came_back(self._now_ms(), grace_ms=self._grace_ms, noticed_ms=NOTICED_MS)
+        if not opened.shards:  # somebody else was faster
+            return
+        self._tell(opened)
         stats = self._stats
         stats.openings += 1
         stats.copied += opened.copied
         stats.forgotten += len(opened.forgotten)
         stats.orphaned += opened.orphaned
         stats.recovered += opened.recovered
-        self._walk_due = True
-        if (
-            opened.went_back
-        ):  # what came after the last copy, only those know who gave the answers (ocs/stores/witness.py)
+        if opened.went_back:
+            # What came after the last copy, only those know who gave the answers (ocs/stores/witness.py).
             accounts = len(opened.forgotten)
             self._log.warning("keeper.store_came_back_older", shards=opened.went_back, from_postgres=accounts)
+        away_ms = await self._supervision.came_back(
+            self._primary, self._now_ms(), grace_ms=self._settings.grace_ms, noticed_ms=NOTICED_MS
+        )
         self._log.info(
             "keeper.opened",
+            primary=self._primary.name,
+            shards=len(opened.shards),
             epoch=opened.epoch,
             copied=opened.copied,
             forgotten=len(opened.forgotten),
@@ -163,15 +206,3 @@ class Opener:
             recovered=opened.recovered,
             away_ms=away_ms,
         )
-
-    async def walk(self) -> None:
-        """After an opening, bring back what only PostgreSQL has; requests bring theirs sooner."""
-        if self.why or self._bring_in is None or not self._walk_due:
-            return
-        self._walk_due = False
-        try:
-            async for restored in rebuild(self._redis, self._pool, self._bring_in):
-                self._stats.restored += restored
-        except LATER:
-            self._walk_due = True
-            raise

@@ -28,8 +28,6 @@ class Reauthorizer:
 
     def __init__(
         self,
-        sync: Sync,
-        reader: StreamReader,
         leases: Leases,
         news: News,
         enforcer: Enforcer,
@@ -37,7 +35,7 @@ class Reauthorizer:
         stats: KeeperStats,
         log: AlarmLog,
     ) -> None:
-        self._sync, self._reader, self._leases, self._news = sync, reader, leases, news
+        self._leases, self._news = leases, news
         self._enforcer, self._totals, self._stats, self._log = enforcer, totals, stats, log
         self._seen: dict[int, RecordId] = {}
         """The last record of each shard that was passed on."""
@@ -54,28 +52,31 @@ class Reauthorizer:
                 count(call.record, self._stats, self._log)
             self._seen[shard] = max(seen, found[-1].id)
 
-    async def look_at_once(self) -> None:
-        """Wait for an urgent hint, and read the streams with news without waiting for the copy."""
-        await self._news.urgent.wait()
-        self._news.urgent.clear()
+    async def look_at_once(self, sync: Sync) -> None:
+        """Wait for an urgent hint, and read the primary's streams with news without waiting for the copy."""
+        urgent = self._news.ear(sync.primary).urgent
+        await urgent.wait()
+        urgent.clear()
         if self._leases.has("copy"):
-            await self._read(self._places(self._news.copy))
+            await self._read(sync, self._places(sync, self._news.copy & sync.primary.shards))
 
-    async def read_on(self) -> None:
-        """Read the streams from the last record that was seen."""
-        await self._read(dict(self._seen))
+    async def read_on(self, sync: Sync) -> None:
+        """Read its streams from the last record that was seen."""
+        await self._read(sync, {shard: at for shard, at in self._seen.items() if shard in sync.primary.shards})
 
-    def _places(self, shards: Collection[int]) -> dict[int, RecordId]:
+    def _places(self, sync: Sync, shards: Collection[int]) -> dict[int, RecordId]:
         """Where to read on, by shard. A shard of which nothing is known is left to the copy."""
-        copied = self._sync.cursors.at if self._sync.cursors is not None else {}
+        copied = sync.cursors.at if sync.cursors is not None else {}
         places = {shard: max(self._seen.get(shard, START), copied.get(shard, START)) for shard in shards}
         return {shard: at for shard, at in places.items() if shard in self._seen or shard in copied}
 
-    async def _read(self, places: dict[int, RecordId]) -> None:
+    async def _read(self, sync: Sync, places: dict[int, RecordId]) -> None:
+        reader = StreamReader(sync.primary)
         while places:
-            look = await self._reader.after(places, LOOK_ENTRIES)
-            if not look.server.published_epoch:
+            look = await reader.after(places, LOOK_ENTRIES)
+            if not look.server.master:
                 return
-            self.see(calls_of(look.entries))
-            full = {shard for shard, entries in look.entries.items() if len(entries) == LOOK_ENTRIES}
+            entries = {shard: found for shard, found in look.entries.items() if look.server.epoch_of(shard)}
+            self.see(calls_of(entries))
+            full = {shard for shard, found in entries.items() if len(found) == LOOK_ENTRIES}
             places = {shard: self._seen[shard] for shard in full if self._seen.get(shard, START) > places[shard]}

@@ -31,16 +31,21 @@ class Rounds:
     def __init__(self, stats: KeeperStats, log: AlarmLog, now_ms: Callable[[], int], alarm_ms: int) -> None:
         self._stats, self._log, self._now_ms = stats, log, now_ms
         self._seldom, self._failures = Seldom(burst=2), Periodic(alarm_ms)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        """By what they are of."""
         self._stopping = False
 
-    def begin(self, name: str, work: Work, every_s: float) -> None:
-        """Do this work and wait this many seconds, again and again until `stop`."""
-        self._tasks.append(asyncio.create_task(self._again(name, work, every_s), name=f"keeper-{name}"))
+    def begin(self, name: str, work: Work, every_s: float, *, of: str = "") -> None:
+        """Do this work and wait this many seconds, again and again until `stop`, or `end` of what it is of."""
+        task = asyncio.create_task(self._again(name, work, every_s), name=f"keeper-{name}")
+        self._tasks.setdefault(of, []).append(task)
+
+    async def end(self, of: str) -> None:
+        await ended(self._tasks.pop(of, []))
 
     async def stop(self) -> None:
         self._stopping = True
-        await ended(self._tasks)
+        await ended([task for tasks in self._tasks.values() for task in tasks])
 
     async def once(self, name: str, work: Work) -> None:
         """Do the work once; a failure is counted and logged, and other work goes on."""

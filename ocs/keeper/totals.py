@@ -16,9 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from balances import keys
-from balances.ledger.reader import Client, send
+from balances.ledger.reader import send
 from balances.ledger.record import START, RecordedCall, RecordId, SessionHead, session_head
 from balances.packing import ACCOUNT_FIELD
+from balances.redis.primaries import Primaries
 from balances.structs.account import Account
 from balances.structs.session import SessionState
 from tariffs.units import Kind
@@ -69,8 +70,8 @@ class _Walk:
 
 
 class Totals:
-    def __init__(self, redis: Client, open_max: int = OPEN_MAX) -> None:
-        self._redis, self._open_max = redis, open_max
+    def __init__(self, primaries: Primaries, open_max: int = OPEN_MAX) -> None:
+        self._primaries, self._open_max = primaries, open_max
         self.forget()
 
     def forget(self) -> None:
@@ -80,7 +81,7 @@ class Totals:
         """Not counted yet."""
         self._walk: _Walk | None = None
         self._next = 0
-        self._epoch = 0
+        self._epochs = [0] * keys.SHARDS
         self.over = False
         """There were too many."""
         self.sessions, self.holds = 0, 0
@@ -92,6 +93,17 @@ class Totals:
         """Whether every shard was counted; before that the sums are incomplete."""
         return not self._left and not self.over
 
+    def _forget_shard(self, shard: int) -> None:
+        part = self._shards[shard]
+        for name in (*part.sessions, *part.holds):
+            self._put(shard, name, False, 0)
+        for name, (currency, _) in [*part.held.items()]:
+            self._hold(shard, name, (currency, 0))
+        part.verified = None
+        self._left.add(shard)
+        if self._walk is not None and self._walk.shard == shard:
+            self._walk = None
+
     # ---- what records say
 
     def see(self, shard: int, call: RecordedCall) -> None:
@@ -99,12 +111,12 @@ class Totals:
         if self.over:
             return
         epoch = call.id.epoch
-        if epoch != self._epoch:
-            if epoch < self._epoch:
+        if epoch != self._epochs[shard]:
+            if epoch < self._epochs[shard]:
                 return
-            if self._epoch:  # an opening may have put the store back
-                self.forget()
-            self._epoch = epoch
+            if self._epochs[shard]:  # an opening may have put the store back
+                self._forget_shard(shard)
+            self._epochs[shard] = epoch
         walk = self._walk
         told = walk.told if walk is not None and walk.shard == shard else None
         if call.account_after is not None:
@@ -176,7 +188,9 @@ class Totals:
         """Over the next shard that is not counted, or was not since its stream moved; None: there is none."""
         for step in range(keys.SHARDS):
             shard = (self._next + step) % keys.SHARDS
-            part, head = self._shards[shard], heads[shard]
+            part, head = self._shards[shard], heads.get(shard)
+            if head is None or self._primaries.of(shard) is None:  # nobody has it now
+                continue
             if head == START and not part.sessions:
                 self._left.discard(shard)
             elif part.verified != head:
@@ -187,14 +201,18 @@ class Totals:
     async def _read(self, walk: _Walk) -> int:
         """The next piece; returns how many members it had."""
         shard = walk.shard
-        ((cursor, found),) = await send(self._redis, [("ZSCAN", keys.due(shard), walk.cursor, "COUNT", PIECE)])
+        primary = self._primaries.of(shard)
+        if primary is None:
+            self._walk = None
+            return 0
+        ((cursor, found),) = await send(primary.client, [("ZSCAN", keys.due(shard), walk.cursor, "COUNT", PIECE)])
         members = [keys.due_parts(member.decode()) for member in found[::2]]
         for start in range(0, len(members), PIECE):  # one that is small is told whole
             wanted: defaultdict[str, list[str]] = defaultdict(list)
             for account, session in members[start : start + PIECE]:
                 wanted[account] += [session] if session else []
             commands = [("HMGET", keys.account(one), ACCOUNT_FIELD, *sessions) for one, sessions in wanted.items()]
-            for account, fields in zip(wanted, await send(self._redis, commands), strict=True):
+            for account, fields in zip(wanted, await send(primary.client, commands), strict=True):
                 if self._walk is walk:
                     self._take(walk, account, fields)
         walk.cursor = int(cursor)

@@ -10,9 +10,10 @@ import msgspec
 
 from balances import keys
 from balances.ledger.quarantine import held
-from balances.ledger.reader import SHARDS_AT_ONCE, Client, StreamReader
+from balances.ledger.reader import SHARDS_AT_ONCE, Client, Lag, StreamReader
 from balances.ledger.record import RecordId
 from balances.ledger.writer import AWAY, Pool, read_cursors
+from balances.redis.primaries import Primaries, Primary
 from ocs.telemetry.standing_alarms import NAMES_MAX, StandingAlarms
 
 CURSORS: Final = "keeper:cursors"
@@ -47,6 +48,7 @@ class LagWatch:
     def __init__(
         self,
         redis: Client,
+        primaries: Primaries,
         pool: Pool,
         standing: StandingAlarms,
         now_ms: Callable[[], int],
@@ -54,8 +56,9 @@ class LagWatch:
     ) -> None:
         self.now = MeasuredLag()
         self.heads: dict[int, RecordId] = {}
-        self._redis, self._pool = redis, pool
-        self._reader = StreamReader(redis)
+        self._redis, self._primaries, self._pool = redis, primaries, pool
+        self._lags: dict[str, Lag] = {}
+        """Of each primary, as of when it answered last."""
         self._standing, self._now_ms = standing, now_ms
         self._copied = copied
         self._cursors: dict[int, RecordId] | None = None
@@ -80,16 +83,27 @@ class LagWatch:
             away = why
         if self._cursors is None:
             self._cursors = _unpacked(await self._redis.get(CURSORS))
-        heads: dict[int, RecordId] = {}
-        for first in range(0, keys.SHARDS, SHARDS_AT_ONCE):
-            heads |= (await self._reader.heads(range(first, first + SHARDS_AT_ONCE)))[1]
-        self.heads = heads
-        if self._cursors is not None:
-            lag = await self._reader.lag(self._cursors, self.heads)
-            self.now.lag_entries = lag.entries
-            self.now.lag_ms = max(self._now_ms() - lag.oldest_ms, 0) if lag.entries else 0
-        if away is not None:
-            raise away
+        primaries = self._primaries.all()
+        measured = await asyncio.gather(*(self._measure(one) for one in primaries), return_exceptions=True)
+        self._lags = {one.name: self._lags[one.name] for one in primaries if one.name in self._lags}
+        lags = self._lags.values()
+        self.now.lag_entries = sum(lag.entries for lag in lags)
+        oldest_ms = min((lag.oldest_ms for lag in lags if lag.oldest_ms), default=0)
+        self.now.lag_ms = max(self._now_ms() - oldest_ms, 0) if self.now.lag_entries else 0
+        for what in (*measured, away):
+            if isinstance(what, BaseException):
+                raise what
+
+    async def _measure(self, primary: Primary) -> None:
+        reader = StreamReader(primary)
+        async with asyncio.timeout(ASK_S):
+            heads: dict[int, RecordId] = {}
+            shards = sorted(primary.shards)
+            for first in range(0, len(shards), SHARDS_AT_ONCE):
+                heads |= (await reader.heads(shards[first : first + SHARDS_AT_ONCE]))[1]
+            self.heads.update(heads)
+            if self._cursors is not None:
+                self._lags[primary.name] = await reader.lag({s: self._cursors[s] for s in heads}, heads)
 
     async def look_again(self) -> bool:
         """Where nothing was behind and nothing was written since: whether something has changed in PostgreSQL all the

@@ -7,9 +7,10 @@ from collections.abc import Collection
 from typing import Final
 
 from balances import keys
-from balances.ledger.reader import STORE_AWAY, Client, connect
+from balances.ledger.reader import STORE_AWAY, connect
 from balances.ledger.risks import Risk, foreign, installation, other_installation, risks_at, risks_of
 from balances.ledger.writer import Pool
+from balances.redis.primaries import Primaries, Primary
 from ocs.config import Config
 from ocs.stores.postgres_check import installation_at
 from ocs.telemetry.standing_alarms import StandingAlarms
@@ -21,21 +22,44 @@ class Guard:
     """`found` are the risks as of the last look."""
 
     def __init__(
-        self, redis: Client, pool: Pool, standing: StandingAlarms, *, durability: str, accepted: Collection[str] = ()
+        self,
+        primaries: Primaries,
+        pool: Pool,
+        standing: StandingAlarms,
+        *,
+        durability: str,
+        accepted: Collection[str] = (),
     ) -> None:
         self.found: list[Risk] = []
+        self.passed = False
+        """Shards were found open, or opened: from then on a risk is an alarm."""
         self.refused = ""
         """Why this store may not be opened at a start, "" when it may."""
-        self._redis, self._pool, self._standing = redis, pool, standing
+        self._primaries, self._pool, self._standing = primaries, pool, standing
         self._durability, self._accepted = durability, accepted
 
     async def look(self) -> None:
-        """Read the settings. Each risk is an alarm for as long as it lasts, accepted or not."""
-        self._judge([*await risks_of(self._redis, self._durability), *self._of_installation()])
+        """Read the settings of every primary. Each risk is an alarm for as long as it lasts, accepted or not."""
+        found: dict[str, Risk] = {}
+        away: BaseException | None = None
+        for primary in self._primaries.all():
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    risks = await risks_of(primary.client, self._durability)
+            except STORE_AWAY as why:
+                away = why
+                continue
+            where = f"{primary.name}: " if primary.clustered else ""
+            for risk in risks:
+                found.setdefault(risk.name, risk._replace(text=where + risk.text))
+        if away is None or found:
+            self._judge([*found.values(), *self._of_installation()])
+        if away is not None:
+            raise away
 
-    async def claim(self) -> str:
+    async def claim(self, primary: Primary) -> str:
         """Before an opening: why the store may never be opened here, "" when it may. It needs PostgreSQL."""
-        other = await other_installation(self._redis, await installation(self._pool))
+        other = await other_installation(primary, await installation(self._pool))
         self._judge([risk for risk in self.found if risk.name != "installation"] + ([other] if other else []))
         return refusal([other] if other else [], self._accepted)
 

@@ -13,6 +13,7 @@ from balances import keys
 from balances.packing import fresh_account, pack
 from balances.redis import libraries, scripts
 from balances.redis.connection import RedisConnection
+from balances.redis.primaries import plain
 from balances.structs import session, table
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening
@@ -123,15 +124,15 @@ async def test_one_that_nobody_uses_any_more_is_deleted(client: Any, another: sc
     await client.function_load(another.text)
     await libraries.load(client)
     await used(client, another, libraries.KEPT_MS + 60_000)
-    assert await libraries.drop_unused(client) == [another.name]
+    assert await libraries.drop_unused(client, [plain(client)]) == [another.name]
     assert await loaded(client) == {scripts.LIBRARY.name}
-    assert await libraries.drop_unused(client) == []
+    assert await libraries.drop_unused(client, [plain(client)]) == []
 
 
 async def test_one_that_another_host_uses_is_kept(client: Any, another: scripts.Library) -> None:
     await client.function_load(another.text)
     await used(client, another, libraries.KEPT_MS - 60_000)
-    assert await libraries.drop_unused(client) == []
+    assert await libraries.drop_unused(client, [plain(client)]) == []
     assert await loaded(client) == {another.name}
 
 
@@ -140,6 +141,6 @@ async def test_a_version_that_never_said_so_is_deleted_and_what_is_not_ours_is_k
 ) -> None:
     await client.function_load(another.text)
     await client.function_load("#!lua name=mine\nredis.register_function('mine', function() return 1 end)")
-    assert await libraries.drop_unused(client) == [another.name]
+    assert await libraries.drop_unused(client, [plain(client)]) == [another.name]
     assert await loaded(client) == set()
     assert await client.fcall("mine", 0) == 1

@@ -16,6 +16,7 @@ from balances.ledger.opening import ShardOpening
 from balances.ledger.sync import Sync
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
+from balances.redis.primaries import plain
 from balances.redis.store import Store
 from balances.structs.session import Session
 from ocs.api.auth import Callers
@@ -103,7 +104,7 @@ class ApiHarness:
         )
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://ocs")
-        self._sync = Sync(redis, pool, alarm=print)
+        self._sync = Sync(plain(redis), pool, alarm=print)
 
     def now_ms(self) -> int:
         return now_ms() + self.ahead_ms
@@ -167,8 +168,8 @@ class ApiHarness:
 async def api_harness(servers: Servers) -> AsyncIterator[ApiHarness]:
     redis = Redis.from_url(servers.redis_url, protocol=2)
     pool = await asyncpg.create_pool(servers.pg_dsn, min_size=0, max_size=4)
-    opening = Sync(redis, pool, alarm=print)
-    await ShardOpening(redis, pool, opening.writer, alarm=print).run(now_ms() // 1000)
+    opening = Sync(plain(redis), pool, alarm=print)
+    await ShardOpening(plain(redis), pool, opening.writer, alarm=print).run(now_ms() // 1000)
     link = RedisConnection(servers.redis_url, now_ms=now_ms)
     await link.start(5)
     bell = EventBell(pool)

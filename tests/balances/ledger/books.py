@@ -13,6 +13,7 @@ from balances.ledger import reader
 from balances.ledger.opening import Opened, ShardOpening
 from balances.ledger.sync import Sync
 from balances.packing import ACCOUNT_FIELD, fresh_account
+from balances.redis.primaries import ALL, plain
 from balances.structs.account import MAIN, Account, CounterAmount, Take
 from balances.structs.charge import Phase
 from balances.structs.record import Entry, Record, Usage
@@ -42,12 +43,12 @@ class LedgerStores:
     def __init__(self, redis: reader.Client, pool: Any) -> None:
         self.redis, self.pool = redis, pool
         self.alarms: list[str] = []
-        self.sync = Sync(redis, pool, alarm=self.alarms.append)
+        self.sync = Sync(plain(redis), pool, alarm=self.alarms.append)
         self.epoch = 0
 
     async def open(self, now_s: int = 1_000, *, anew: bool = False) -> Opened:
-        opening = ShardOpening(self.redis, self.pool, self.sync.writer, alarm=self.alarms.append)
-        opened = await opening.run(now_s, anew=anew)
+        opening = ShardOpening(plain(self.redis), self.pool, self.sync.writer, alarm=self.alarms.append)
+        opened = await opening.run(now_s, anew=ALL if anew else ())
         self.epoch = opened.epoch
         return opened
 

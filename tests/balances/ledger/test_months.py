@@ -16,6 +16,7 @@ from balances.ledger.sync import Sync
 from balances.ledger.verify import verify
 from balances.ledger.writer import CursorMoved
 from balances.migrations.migrate import migrate, migrations
+from balances.redis.primaries import plain
 from tests.balances.ledger import books as stores
 from tests.balances.ledger.books import LedgerStores
 
@@ -166,7 +167,7 @@ async def test_a_walk_through_months(books: LedgerStores, seed: int) -> None:
 
 async def again(books: LedgerStores) -> None:
     """Another keeper, which knows older cursors, copies the same records at the same time."""
-    other = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    other = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     await asyncio.gather(books.sync.step(), other.step(), return_exceptions=True)
     for sync in (books.sync, other):
         try:
@@ -216,7 +217,7 @@ async def test_an_entry_of_another_month_is_no_second_one_under_its_number(books
     account.seq, account.buckets[0].amount = 0, 0  # the live store gives the number again
     await books.redis.hset(keys.account("alice"), " ", stores.pack(account))
     await books.move("alice", 5, at_ms=at_ms + 40 * DAY_MS)
-    fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    fresh = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     await fresh.step()
     assert await books.pool.fetchval("SELECT count(*) FROM ledger_entries WHERE account = 'alice' AND seq = 1") == 1
     assert await books.count("quarantined") == 1

@@ -1,6 +1,7 @@
 """Openings (durability.md rules 5, 11, 12) against real servers that go back, apart and away."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -8,12 +9,14 @@ import msgspec
 import pytest
 
 from balances import keys
-from balances.ledger.opening import OpeningRefused, ShardOpening, is_open, mirror, misfit, open_without_postgres
+from balances.ledger.opening import OpeningRefused, ShardOpening, misfit, open_now, open_without_postgres
+from balances.ledger.publication import publish, void
 from balances.ledger.reader import StreamReader
 from balances.ledger.restore import restore
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, read_cursors
 from balances.packing import ACCOUNT_FIELD
+from balances.redis.primaries import ALL, plain
 from balances.structs.blob import FORMAT
 from balances.structs.session import IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
@@ -51,9 +54,9 @@ async def test_the_first_opening(books: LedgerStores) -> None:
     assert await misfit(books.pool) == ""
     opened = await books.open(now_s=1_000)
     assert (opened.epoch, opened.copied, opened.forgotten) == (1_001, 0, frozenset())
-    server = await StreamReader(books.redis).server()
+    server = await StreamReader(plain(books.redis)).server()
     assert server.published_epoch == 1_001
-    assert is_open(await read_cursors(books.pool), server)
+    assert open_now(await read_cursors(books.pool), server) == ALL
     again = await books.open(now_s=5_000)
     assert again.epoch == 1_001  # open already
 
@@ -206,33 +209,51 @@ async def test_a_head_that_moves_during_the_opening_starts_it_again(
         with pytest.raises(CursorMoved):
             await books.open()
     assert await books.account("alice") is not None
-    assert not is_open(await read_cursors(books.pool), await StreamReader(books.redis).server())
+    assert not open_now(await read_cursors(books.pool), await StreamReader(plain(books.redis)).server())
 
 
 async def test_an_older_opening_cannot_publish_or_commit(books: LedgerStores, monkeypatch: pytest.MonkeyPatch) -> None:
     publish = ShardOpening._publish
 
-    async def overtaken(self: ShardOpening, epoch: int, replid: str) -> None:
+    async def overtaken(self: ShardOpening, epoch: int, replid: str, shards: Sequence[int]) -> None:
         await books.pool.execute("UPDATE shards SET epoch = epoch + 1")
-        await publish(self, epoch, replid)
+        await publish(self, epoch, replid, shards)
 
     with monkeypatch.context() as patch:
         patch.setattr(ShardOpening, "_publish", overtaken)
         with pytest.raises(CursorMoved):
             await books.open()
-    assert (await StreamReader(books.redis).server()).published == ""
+    assert (await StreamReader(plain(books.redis)).server()).latest_epoch == 0
 
 
 async def test_only_a_newer_epoch_replaces_the_published_one(books: LedgerStores) -> None:
-    assert await mirror(books.redis, "abc", 7)
-    assert not await mirror(books.redis, "def", 7)
-    assert await mirror(books.redis, "def", 8)
-    assert await books.redis.get(keys.PUBLISHED) == b"def 8"
+    whole = plain(books.redis)
+    assert await publish(whole, [3], "abc", 9)
+    assert await publish(whole, [4, 5], "abc", 7)
+    assert not await publish(whole, [4, 5], "def", 7)
+    assert not await publish(whole, ALL, "def", 8)
+    names = [keys.PUBLISHED, *map(keys.published, (3, 4, 255))]
+    assert await books.redis.mget(names) == [b"def 8", b"abc 9", b"def 8", b"def 8"]
+
+
+async def test_a_full_store_is_published(books: LedgerStores) -> None:
+    """What ends use and releases holds goes on in a full store, so a full one can be opened."""
+    await books.redis.config_set("maxmemory", 1)
+    try:
+        assert await publish(plain(books.redis), ALL, "abc", 7)
+    finally:
+        await books.redis.config_set("maxmemory", 0)
+
+
+async def test_a_voided_store_has_no_open_shard(books: LedgerStores) -> None:
+    await publish(plain(books.redis), ALL, "abc", 7)
+    await void(plain(books.redis))
+    assert await books.redis.keys("*published*") == []
 
 
 async def test_an_older_failover_epoch_is_refused(books: LedgerStores) -> None:
-    opening = ShardOpening(books.redis, books.pool, books.sync.writer, alarm=books.alarms.append, config_epoch=3)
-    await opening.run(1_000)
+    newer = plain(books.redis)._replace(config_epoch=3)
+    await ShardOpening(newer, books.pool, books.sync.writer, alarm=books.alarms.append).run(1_000)
     await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
     with pytest.raises(OpeningRefused):
         await books.open()
@@ -245,7 +266,10 @@ async def test_two_openers_at_once(books: LedgerStores) -> None:
     await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
     openers = [
         ShardOpening(
-            books.redis, books.pool, Sync(books.redis, books.pool, alarm=books.alarms.append).writer, alarm=print
+            plain(books.redis),
+            books.pool,
+            Sync(plain(books.redis), books.pool, alarm=books.alarms.append).writer,
+            alarm=print,
         )
         for _ in range(3)
     ]
@@ -263,7 +287,7 @@ async def test_postgres_away_while_shards_are_open(servers: Servers) -> None:
         await books.move("alice", 1)  # the charging path needs Redis alone
     with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
         await books.sync.step()
-    assert (await StreamReader(books.redis).server()).published_epoch == books.epoch
+    assert (await StreamReader(plain(books.redis)).server()).published_epoch == books.epoch
     servers.postgres.start()
     written = 0
     for _ in range(50):
@@ -283,7 +307,7 @@ async def test_open_without_postgres_is_proved_later(books: LedgerStores) -> Non
     await books.move("alice", 5)
     await copied(books)
     await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
-    books.epoch = await open_without_postgres(books.redis, 2_000)
+    books.epoch = await open_without_postgres(plain(books.redis), 2_000)
     await books.move("alice", 6)
     opened = await books.open(now_s=2_000)
     assert (opened.copied, opened.orphaned, opened.recovered) == (1, 0, 0)
@@ -299,7 +323,7 @@ async def test_open_without_postgres_on_a_redis_that_had_gone_back(books: Ledger
     await books.move("alice", 7)
     await copied(books)
     await put_back(books, old)
-    books.epoch = await open_without_postgres(books.redis, 2_000)
+    books.epoch = await open_without_postgres(plain(books.redis), 2_000)
     await books.move("alice", 100)
     opened = await books.open(now_s=2_000)
     assert (opened.recovered, opened.orphaned, opened.forgotten) == (1, 1, frozenset({"alice"}))

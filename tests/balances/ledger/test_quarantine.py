@@ -14,6 +14,7 @@ from balances.ledger.restore import Quarantined, find_once, restore
 from balances.ledger.sync import Gap, Sync
 from balances.ledger.verify import verify
 from balances.ledger.writer import read_cursors
+from balances.redis.primaries import OnePrimary, plain
 from balances.structs.account import Account
 from balances.structs.record import Record
 from balances.structs.session import IdempotencyRecord
@@ -107,7 +108,7 @@ async def test_it_stops_its_account_and_no_other(books: LedgerStores, what: str)
     # Later ones follow, whoever copies them.
     await books.move(BROKEN, -3)
     await books.move(NEIGHBOUR, -1)
-    assert (await Sync(books.redis, books.pool, alarm=books.alarms.append).step()).written == 2
+    assert (await Sync(plain(books.redis), books.pool, alarm=books.alarms.append).step()).written == 2
     assert (await held(books.pool))[0].records == 3
     assert await books.balance(NEIGHBOUR) == 497
     assert len(books.alarms) == 1
@@ -149,7 +150,7 @@ async def test_verify_names_it_once_and_goes_on(books: LedgerStores) -> None:
     await books.sync.step()
     report = await verify(books.redis, books.pool, patience_s=0)
     assert [(found.what, found.account) for found in report.findings] == [("quarantined", BROKEN)]
-    await confirm(books.pool, books.redis, BROKEN, **BY)
+    await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY)
     assert (await verify(books.redis, books.pool, patience_s=0)).findings == []
 
 
@@ -160,7 +161,7 @@ async def test_replayed_when_the_cause_is_mended(books: LedgerStores) -> None:
     await books.pool.execute(damage, BROKEN, 1_001)
     await books.move(BROKEN, -7, session=session_of("s;1", held=50))
     await books.move(BROKEN, -3)
-    fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    fresh = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     await fresh.step()
     with pytest.raises(NotSettled, match=r"1001 \+ -7 is not 993"):
         await replay(books.pool, BROKEN, **BY)
@@ -193,7 +194,7 @@ async def test_confirmed_the_difference_is_on_record(books: LedgerStores, what: 
     await books.sync.step()
     with pytest.raises(NotSettled, match=r"cannot be replayed|PostgreSQL refuses"):
         await replay(books.pool, BROKEN, **BY)
-    assert await confirm(books.pool, books.redis, BROKEN, **BY) == QuarantineOutcome(1, 1, dropped=False)
+    assert await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY) == QuarantineOutcome(1, 1, dropped=False)
     rows = await books.pool.fetch(
         "SELECT seq, amount, after, why, counter_account, actor FROM ledger_entries WHERE account = $1 ORDER BY seq",
         BROKEN,
@@ -218,7 +219,7 @@ async def test_confirmed_where_the_state_itself_is_past_belief(books: LedgerStor
     await opened(books)
     await plant(books, beyond_exact)
     await books.sync.step()
-    assert await confirm(books.pool, books.redis, BROKEN, **BY) == QuarantineOutcome(0, 1, dropped=True)
+    assert await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY) == QuarantineOutcome(0, 1, dropped=True)
     assert await books.account(BROKEN) is None
     assert await books.account(NEIGHBOUR) is not None
     found = await restore(books.pool, BROKEN, now_ms=NOW_MS)
@@ -235,11 +236,11 @@ async def test_nothing_is_dropped_while_records_wait_to_be_copied(
     await books.sync.step()
     await books.move(NEIGHBOUR, -1)
     with pytest.raises(NotSettled, match="not copied yet"):
-        await confirm(books.pool, books.redis, BROKEN, **BY)
+        await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY)
     assert await books.account(BROKEN) is not None
     assert (await held(books.pool))[0].records == 1
     await books.sync.step()
-    assert (await confirm(books.pool, books.redis, BROKEN, **BY)).dropped
+    assert (await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY)).dropped
 
 
 async def test_an_event_in_quarantine_is_not_charged_again_once_confirmed(books: LedgerStores) -> None:
@@ -248,7 +249,7 @@ async def test_an_event_in_quarantine_is_not_charged_again_once_confirmed(books:
     await plant(books, after_is_wrong)
     await books.move(BROKEN, -2, once=("e 1", once))
     await books.sync.step()
-    await confirm(books.pool, books.redis, BROKEN, **BY)
+    await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY)
     assert await find_once(books.pool, BROKEN, "e 1") is not None
 
 
@@ -260,7 +261,7 @@ async def test_a_store_that_lost_it_does_not_bring_the_older_one_back(books: Led
     await books.open(now_s=2_000)
     with pytest.raises(Quarantined):
         await restore(books.pool, BROKEN, now_ms=NOW_MS)
-    assert await confirm(books.pool, books.redis, BROKEN, **BY) == QuarantineOutcome(0, 1, dropped=False)
+    assert await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY) == QuarantineOutcome(0, 1, dropped=False)
     found = await restore(books.pool, BROKEN, now_ms=NOW_MS)
     assert found is not None
     assert (found.account.seq, found.account.buckets[0].amount) == (2, 993)
@@ -291,7 +292,7 @@ async def test_a_duplicate_still_stops_the_shard(books: LedgerStores) -> None:
     await books.pool.execute(
         "UPDATE shards SET cursor_epoch = $2, cursor_n = $3 WHERE shard = $1", SHARD, before.epoch, before.n
     )
-    assert (await Sync(books.redis, books.pool, alarm=books.alarms.append).step()).written == 0
+    assert (await Sync(plain(books.redis), books.pool, alarm=books.alarms.append).step()).written == 0
     assert (await read_cursors(books.pool)).stopped.keys() == {SHARD}
     assert (await held(books.pool))[0].records == 1
 
@@ -344,11 +345,11 @@ async def test_a_person_says_whose_a_record_is(books: LedgerStores) -> None:
     assert await books.balance(NEIGHBOUR) == 499
     assert (await read_cursors(books.pool)).stopped.keys() == {SHARD}
     with pytest.raises(NotSettled, match="is of shard"):
-        await resume(books.pool, books.redis, SHARD, account="of-another-shard", actor="me")
-    await resume(books.pool, books.redis, SHARD, actor="me")
+        await resume(books.pool, OnePrimary(books.redis), SHARD, account="of-another-shard", actor="me")
+    await resume(books.pool, OnePrimary(books.redis), SHARD, actor="me")
     await books.sync.step()
     assert (await read_cursors(books.pool)).stopped.keys() == {SHARD}  # looking does not mend it
-    await resume(books.pool, books.redis, SHARD, account=BROKEN, reason="in the log", actor="me")
+    await resume(books.pool, OnePrimary(books.redis), SHARD, account=BROKEN, reason="in the log", actor="me")
     await books.sync.step()
     assert (await read_cursors(books.pool)).stopped == {}
     assert await books.balance(NEIGHBOUR) == 498
@@ -357,9 +358,9 @@ async def test_a_person_says_whose_a_record_is(books: LedgerStores) -> None:
     assert "me says whose it is: in the log" in one.why
     with pytest.raises(NotSettled, match="cannot be replayed"):
         await replay(books.pool, BROKEN, **BY)
-    assert (await confirm(books.pool, books.redis, BROKEN, **BY)).dropped
+    assert (await confirm(books.pool, OnePrimary(books.redis), BROKEN, **BY)).dropped
     with pytest.raises(NotSettled, match="not stopped"):
-        await resume(books.pool, books.redis, SHARD, actor="me")
+        await resume(books.pool, OnePrimary(books.redis), SHARD, actor="me")
 
 
 async def test_a_record_that_names_somebody_is_not_given_to_another(books: LedgerStores) -> None:
@@ -367,7 +368,7 @@ async def test_a_record_that_names_somebody_is_not_given_to_another(books: Ledge
     await books.move(NEIGHBOUR, -1)
     await books.sync.writer.stop(SHARD, "for the test")
     with pytest.raises(NotSettled, match=f"is of account {NEIGHBOUR}"):
-        await resume(books.pool, books.redis, SHARD, account=BROKEN, actor="me")
+        await resume(books.pool, OnePrimary(books.redis), SHARD, account=BROKEN, actor="me")
 
 
 async def test_a_stopped_shard_that_went_back_is_stepped_back_too(books: LedgerStores) -> None:

@@ -10,6 +10,7 @@ from balances import keys
 from balances.ledger import reader
 from balances.ledger.reader import SHARDS_AT_ONCE, STORE_AWAY, Look, StreamReader, of_redis, send
 from balances.ledger.record import START, RecordId
+from balances.redis.primaries import plain
 from tests.balances.ledger.books import LedgerStores
 
 
@@ -35,7 +36,7 @@ async def test_shards_are_read_some_at_a_time_and_none_where_the_server_changes_
 ) -> None:
     for shard in (0, 200, 255):
         await books.redis.xadd(keys.ledger(shard), {"r": str(shard)}, id="1-1")
-    everywhere, looks = dict.fromkeys(range(keys.SHARDS), START), StreamReader(books.redis)
+    everywhere, looks = dict.fromkeys(range(keys.SHARDS), START), StreamReader(plain(books.redis))
     asked: list[int] = []
     changes = [0]
 

@@ -6,6 +6,7 @@ from balances import facts, keys
 from balances.ledger.restore import find_lines, find_once, find_refundable, find_request, find_session, purge, restore
 from balances.ledger.sync import Sync
 from balances.packing import ACCOUNT_FIELD
+from balances.redis.primaries import plain
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import Usage
@@ -67,7 +68,7 @@ async def test_the_purge_keeps_what_a_restore_needs(books: LedgerStores) -> None
     assert await purge(books.pool, before_ms=NOW_MS + 1_000, spare=5) > 30
     assert await restore(books.pool, "alice", now_ms=NOW_MS + 20) == before
     await books.move("alice", 1)
-    fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    fresh = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     assert (await fresh.step()).written == 1
     assert books.alarms == []
 

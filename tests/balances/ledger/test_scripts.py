@@ -5,6 +5,7 @@ from balances.ledger.restore import find_once, restore
 from balances.ledger.verify import verify
 from balances.packing import fresh_account
 from balances.redis.connection import RedisConnection
+from balances.redis.primaries import plain
 from balances.redis.store import Store
 from balances.structs.account import MAIN
 from balances.structs.blob import raw_of
@@ -33,7 +34,7 @@ async def test_there_and_back(books: LedgerStores, redis_url: str) -> None:
 
     await books.redis.flushall()
     await books.open(now_ms() // 1_000 + 1)
-    assert (await StreamReader(books.redis).server()).published_epoch == books.epoch
+    assert (await StreamReader(plain(books.redis)).server()).published_epoch == books.epoch
     back = await restore(books.pool, "alice", now_ms=now_ms())
     assert back is not None
     assert back.account == before

@@ -13,6 +13,7 @@ from balances.ledger.reader import StreamReader
 from balances.ledger.record import RecordId, fit, follows, inputs_json
 from balances.ledger.sync import ENTRIES_MAX, Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, RecordRun, read_cursors
+from balances.redis.primaries import OnePrimary, plain
 from balances.structs.account import CounterAmount
 from tests.balances.ledger.books import LedgerStores, session_of
 
@@ -134,7 +135,7 @@ async def test_a_crash_between_copy_and_commit_leaves_nothing(
 
 async def test_two_workers_at_once_copy_once(books: LedgerStores) -> None:
     await books.open()
-    workers = [Sync(books.redis, books.pool, alarm=books.alarms.append) for _ in range(3)]
+    workers = [Sync(plain(books.redis), books.pool, alarm=books.alarms.append) for _ in range(3)]
     stop = False
 
     async def copy(worker: Sync) -> int:
@@ -167,9 +168,9 @@ async def test_a_writer_that_is_late_writes_nothing(books: LedgerStores) -> None
     shard = keys.shard_of("alice")
     late = RecordRun(shard, cursors.at[shard], step.calls[shard][-1].id, step.calls[shard])
     with pytest.raises(CursorMoved):
-        await books.sync.writer.write(cursors.epoch, [late])
+        await books.sync.writer.write(cursors.epochs, [late])
     with pytest.raises(CursorMoved):  # in time, but under an epoch that is over
-        await books.sync.writer.write(cursors.epoch - 1, [late._replace(old=late.new)])
+        await books.sync.writer.write({shard: cursors.epoch - 1}, [late._replace(old=late.new)])
     assert await books.count("calls") == 1
 
 
@@ -184,7 +185,7 @@ async def test_ladders_are_written_again_to_a_database_that_is_an_older_one(book
     late = RecordRun(shard, cursors.at[shard], step.calls[shard][-1].id, step.calls[shard])
     assert writer._ladders
     with pytest.raises(CursorMoved):
-        await writer.write(cursors.epoch, [late])
+        await writer.write(cursors.epochs, [late])
     assert writer._ladders == set()
 
 
@@ -197,7 +198,7 @@ async def test_a_duplicate_key_stops_its_shard_and_no_other(books: LedgerStores)
     await books.pool.execute("UPDATE shards SET cursor_n = -1, cursor_epoch = 0 WHERE shard = $1", bad)
     for name in ACCOUNTS:
         await books.move(name, 6)
-    fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    fresh = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     await fresh.step()
     assert [alarm for alarm in books.alarms if f"shard {bad} " in alarm] == books.alarms != []
     assert (await read_cursors(books.pool)).stopped.keys() == {bad}
@@ -210,7 +211,7 @@ async def test_a_duplicate_key_stops_its_shard_and_no_other(books: LedgerStores)
         bad,
         books.epoch,
     )
-    await resume(books.pool, books.redis, bad, actor="me")
+    await resume(books.pool, OnePrimary(books.redis), bad, actor="me")
     await fresh.step()
     assert await books.balance("acct-3") == 11
 
@@ -235,11 +236,11 @@ async def test_balances_are_checked_by_a_writer_that_knows_nothing_yet(books: Le
     await books.sync.step()
     await books.move("alice", 6)
     await books.redis.xtrim(keys.ledger(keys.shard_of("alice")), maxlen=1, approximate=False)
-    fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    fresh = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     assert (await fresh.step()).written == 1
     await books.pool.execute("UPDATE account_heads SET afters = '{\"0\": 12}'")
     await books.move("alice", 7)
-    await Sync(books.redis, books.pool, alarm=books.alarms.append).step()
+    await Sync(plain(books.redis), books.pool, alarm=books.alarms.append).step()
     assert "12 + 7 is not 18" in books.alarms[0]
     assert await books.count("ledger_entries") == 2
 
@@ -328,7 +329,7 @@ async def test_cursors_in_memory_are_read_again_before_a_gap_is_believed(books: 
     await books.sync.step()
     for _ in range(3):
         await books.move("alice", 5)
-    other = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    other = Sync(plain(books.redis), books.pool, alarm=books.alarms.append)
     assert (await other.step()).written == 3
     await books.move("alice", 5)
     await books.redis.xtrim(keys.ledger(keys.shard_of("alice")), maxlen=1, approximate=False)

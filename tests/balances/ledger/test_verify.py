@@ -10,6 +10,7 @@ from balances import keys
 from balances.ledger.restore import rebuild
 from balances.ledger.verify import verify
 from balances.packing import ACCOUNT_FIELD
+from balances.redis.primaries import OnePrimary
 from balances.structs.account import Account, Bucket, Counter
 from balances.structs.blob import raw_of
 from balances.structs.session import Session
@@ -64,7 +65,7 @@ async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: Le
     async def bring_in(account: str) -> None:
         brought.append(account)
 
-    assert [count async for count in rebuild(books.redis, books.pool, bring_in)] == [1]
+    assert [count async for count in rebuild(OnePrimary(books.redis), books.pool, bring_in)] == [1]
     assert brought == ["alice"]
 
 

@@ -6,6 +6,7 @@ import httpx
 
 from balances.ledger.opening import ShardOpening
 from balances.ledger.sync import Sync
+from balances.redis.primaries import plain
 from ocs.clock import now_ms
 from tests.ocs.api_harness import ApiHarness
 from tests.servers import Servers
@@ -44,8 +45,8 @@ async def test_redis_is_killed_and_comes_back(harness: ApiHarness, servers: Serv
     servers.valkey.start()
     shut = await harness.top_up("1.00", key="k2")
     assert (shut.status_code, shut.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")  # nobody opened it
-    sync = Sync(harness.redis, harness.pool, alarm=print)
-    await ShardOpening(harness.redis, harness.pool, sync.writer, alarm=print).run(now_ms() // 1000)
+    sync = Sync(plain(harness.redis), harness.pool, alarm=print)
+    await ShardOpening(plain(harness.redis), harness.pool, sync.writer, alarm=print).run(now_ms() // 1000)
     done = await until_done(harness, "k2")
     assert done.status_code == 201, done.text
     assert done.json()["balance"] == "21.00"

@@ -12,6 +12,7 @@ from balances.ledger.event_filter import EventFilter
 from balances.ledger.events import EventRow, append
 from balances.ledger.sync import NotOpen, Sync
 from balances.ledger.writer import CursorMoved
+from balances.redis.primaries import plain
 from ocs.events import log, outbox
 from ocs.events.log import NumberedEvent
 from tests.balances.ledger.books import LedgerStores, close, connect
@@ -23,7 +24,7 @@ ACCOUNTS = [f"acct-{number}" for number in range(12)]
 
 async def copy(books: LedgerStores, done: asyncio.Event) -> None:
     """As a keeper of its own, until all is copied."""
-    sync = Sync(books.redis, books.pool, alarm=print)
+    sync = Sync(plain(books.redis), books.pool, alarm=print)
     while True:
         over = done.is_set()
         try:

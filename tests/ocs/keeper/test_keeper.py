@@ -14,6 +14,7 @@ from balances.ledger.reader import StreamReader
 from balances.ledger.supervision import PUT_OFF_MS, SessionRequest
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import ended
+from balances.redis.primaries import plain
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from ocs.clock import now_ms
@@ -34,7 +35,7 @@ class Both:
     def __init__(self, books: LedgerStores, keeper: Keeper, link: RedisConnection) -> None:
         self.books, self.keeper, self.link = books, keeper, link
 
-    async def until(self, check: Callable[[], Any], wait_s: float = 10.0) -> None:
+    async def until(self, check: Callable[[], Any], wait_s: float = 60.0) -> None:
         async with asyncio.timeout(wait_s):
             while True:
                 found = check()
@@ -50,7 +51,7 @@ class Both:
 
     async def opened(self) -> None:
         """Use the epoch that is open, as a worker would."""
-        self.books.epoch = (await StreamReader(self.books.redis).server()).published_epoch
+        self.books.epoch = (await StreamReader(plain(self.books.redis)).server()).published_epoch
 
 
 @contextlib.asynccontextmanager
@@ -183,7 +184,7 @@ async def test_a_restart_of_redis_without_postgres_stays_shut(servers: Servers) 
         servers.postgres.stop()
         servers.valkey.restart()
         await both.until(lambda: "without PostgreSQL" in both.keeper.why)
-        assert (await StreamReader(both.books.redis).server()).published_epoch == 0
+        assert (await StreamReader(plain(both.books.redis)).server()).published_epoch == 0
         servers.postgres.start()
         await both.until(lambda: both.keeper.stats.openings == 2, 30)
 

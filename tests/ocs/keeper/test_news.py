@@ -8,6 +8,7 @@ import msgspec
 from balances import keys
 from balances.ledger.reader import Pulse, StreamReader
 from balances.ledger.supervision import SessionRequest
+from balances.redis.primaries import plain
 from balances.redis.store import Store
 from balances.structs.account import MAIN
 from balances.structs.posting import Post, Posting
@@ -47,7 +48,7 @@ async def test_equal_pulses_say_that_nothing_was_written(servers: Servers) -> No
         await both.until(lambda: both.link.epoch is not None)
         await both.books.move("alice", 1)
         await both.until(lambda: both.keeper.stats.copied == 1)
-        reader = StreamReader(both.books.redis)
+        reader = StreamReader(plain(both.books.redis))
         before = await reader.pulse()
         await both.books.redis.set("anything", 1)
         assert await reader.pulse() == before
@@ -60,11 +61,11 @@ async def test_equal_pulses_say_that_nothing_was_written(servers: Servers) -> No
 
 async def test_who_cannot_say_what_was_written_is_asked_everything(servers: Servers) -> None:
     async with keeping(servers, paces=LONG) as both:
-        news, reader = News(both.books.redis, lambda: None), StreamReader(both.books.redis)
+        news, reader = News(both.books.redis, lambda: None), StreamReader(plain(both.books.redis))
 
         def told(pulse: Pulse) -> int:
             news.copy.clear()
-            news.felt(pulse)
+            news.felt(plain(both.books.redis), pulse)
             return len(news.copy)
 
         pulse = await reader.pulse()
@@ -117,7 +118,7 @@ async def test_who_waits_for_money_is_asked_at_once(servers: Servers) -> None:
     """The process that posts wakes the keeper: no pace of reading the streams is waited for, nor PostgreSQL."""
     async with keeping(servers, paces=LONG) as both:
         await both.until(lambda: both.link.epoch is not None)
-        await both.until(lambda: both.keeper._copier._sync.cursors is not None)
+        await both.until(lambda: both.keeper.copies._each[0].sync.cursors is not None)
         await hears(both)
         servers.postgres.stop()
         heard = both.books.redis.pubsub()

@@ -11,6 +11,7 @@ from balances.ledger.record import START, RecordedCall, RecordId
 from balances.ledger.sync import calls_of
 from balances.ledger.writer import AWAY
 from balances.packing import ACCOUNT_FIELD, fresh_account
+from balances.redis.primaries import OnePrimary, plain
 from balances.structs.session import SessionState
 from ocs.clock import now_ms
 from ocs.keeper.totals import Totals
@@ -34,7 +35,7 @@ async def test_the_lag_grows_while_postgres_is_away(servers: Servers) -> None:
             await both.books.move(f"acct-{number}", 5, at_ms=now_ms() - 10_000)
         await both.until(lambda: both.keeper.watch.now.lag_entries == 80)
         assert both.keeper.watch.now.lag_ms >= 30_000
-        other = LagWatch(both.books.redis, both.books.pool, both.keeper.standing, now_ms)
+        other = LagWatch(both.books.redis, OnePrimary(both.books.redis), both.books.pool, both.keeper.standing, now_ms)
         with contextlib.suppress(*AWAY):
             await other.measure()
         assert other.now.lag_entries == 80  # of a keeper that starts meanwhile
@@ -155,16 +156,16 @@ async def _three_sessions(servers: Servers) -> tuple[dict[int, RecordId], dict[i
         await open_session(both, "alice", "s;2", now_ms() + 600_000)
         await both.books.move("bob", 5, session=session_of("s;3", forget_ms=now_ms() + 3_600_000))
         await both.due({keys.due_member("bob", "s;3"): now_ms() + 3_600_000}, "bob")
-        server, heads = await StreamReader(both.books.redis).heads(range(keys.SHARDS))
+        server, heads = await StreamReader(plain(both.books.redis)).heads(range(keys.SHARDS))
         assert server.published_epoch
-        look = await StreamReader(both.books.redis).after(dict.fromkeys(range(keys.SHARDS), START), 100)
+        look = await StreamReader(plain(both.books.redis)).after(dict.fromkeys(range(keys.SHARDS), START), 100)
         return heads, calls_of(look.entries)
 
 
 async def test_only_what_has_moved_is_looked_at_again(servers: Servers) -> None:
     heads, _ = await _three_sessions(servers)
     books = await connect(servers.redis_url, servers.pg_dsn)
-    totals = CountingTotals(books.redis)
+    totals = CountingTotals(OnePrimary(books.redis))
     await _all(totals, heads)
     assert sorted(totals.read) == sorted({SHARD, keys.shard_of("bob")})
     assert (totals.sessions, totals.holds, totals.held_micro["EUR"]) == (2, 2, 50)
@@ -180,7 +181,7 @@ async def test_what_is_open_is_known_from_records_alone(servers: Servers) -> Non
     heads, calls = await _three_sessions(servers)
     books = await connect(servers.redis_url, servers.pg_dsn)
     for walked in (False, True):
-        totals = CountingTotals(books.redis)
+        totals = CountingTotals(OnePrimary(books.redis))
         if walked:
             await _all(totals, heads)
         for _ in range(2):
@@ -194,7 +195,7 @@ async def test_what_is_open_is_known_from_records_alone(servers: Servers) -> Non
 async def test_what_the_store_has_not_is_forgotten_by_the_walk(servers: Servers) -> None:
     heads, _ = await _three_sessions(servers)
     books = await connect(servers.redis_url, servers.pg_dsn)
-    totals = CountingTotals(books.redis)
+    totals = CountingTotals(OnePrimary(books.redis))
     await _all(totals, heads)
     await books.redis.zrem(keys.due(SHARD), keys.due_member("alice", "s;1"), keys.due_member("alice", "s;2"))
     heads[SHARD] = RecordId(heads[SHARD].epoch, heads[SHARD].n + 1)
@@ -218,7 +219,7 @@ async def test_what_a_record_says_while_the_walk_reads_is_newer(servers: Servers
                 self.see(SHARD, closed)
             super()._take(walk, account, fields)
 
-    totals = Overtaken(books.redis)
+    totals = Overtaken(OnePrimary(books.redis))
     await _all(totals, heads)
     assert totals.sessions == 1
     await close(books)
@@ -227,7 +228,7 @@ async def test_what_a_record_says_while_the_walk_reads_is_newer(servers: Servers
 async def test_another_epoch_begins_anew(servers: Servers) -> None:
     heads, calls = await _three_sessions(servers)
     books = await connect(servers.redis_url, servers.pg_dsn)
-    totals = CountingTotals(books.redis)
+    totals = CountingTotals(OnePrimary(books.redis))
     await _all(totals, heads)
     call = calls[SHARD][-1]
     totals.see(SHARD, call)
@@ -243,7 +244,7 @@ async def test_another_epoch_begins_anew(servers: Servers) -> None:
 async def test_too_many_are_not_kept(servers: Servers) -> None:
     heads, calls = await _three_sessions(servers)
     books = await connect(servers.redis_url, servers.pg_dsn)
-    totals = CountingTotals(books.redis, open_max=1)
+    totals = CountingTotals(OnePrimary(books.redis), open_max=1)
     await totals.look(heads)
     assert (totals.over, totals.complete, totals.sessions) == (True, False, 0)
     totals.see(SHARD, calls[SHARD][-1])
