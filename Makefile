@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir i
 export PIP_ROOT_USER_ACTION := ignore
 ARGS ?=
 
-.PHONY: help run test check unit redis serial format bench fuzz mutants lock clean
+.PHONY: help run test check unit redis serial format bench million fuzz mutants lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ format: .venv/dev  ## rewrite the code the way check wants it
 
 bench: .venv/dev  ## numbers for the hot functions, beside the last recorded run
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+million: .venv/dev  ## a million accounts, 200,000 sessions: size, and cost of a request beside 1,000 (quiet machine)
+	@$(BIN)/python -m tests.bench size --accounts 1000000 --sessions 200000
+	@$(BIN)/python -m tests.bench whole --subscribers 1000,1000000 --durability always --workers 1
 
 fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
 	@$(BIN)/pytest --no-header -m fuzz --hypothesis-profile=fuzz $(ARGS)

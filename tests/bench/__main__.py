@@ -12,7 +12,20 @@ import uvloop
 from rich.console import Console
 
 from ocs.processes.embedded import Durability
-from tests.bench import idle, micro, money, octets, overload, radius, radius_wire, rating, rerating, results, whole
+from tests.bench import (
+    idle,
+    micro,
+    money,
+    octets,
+    overload,
+    radius,
+    radius_wire,
+    rating,
+    rerating,
+    results,
+    size,
+    whole,
+)
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
@@ -23,7 +36,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "whole", "micro", "rating", "rerating", "overload", "radius", "idle", "money"],
+        choices=["all", "whole", "micro", "rating", "rerating", "overload", "radius", "idle", "money", "size"],
         default="all",
     )
     parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
@@ -31,6 +44,8 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2", metavar="N[,N]", help="1 shows what a second one is worth")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--in-flight", type=int, default=128)
+    parser.add_argument("--accounts", type=int, default=100_000, help="of `size`")
+    parser.add_argument("--sessions", type=int, default=20_000, help="of `size`")
     parser.add_argument("--save", action="store_true", help="later runs are compared with this one")
     options = parser.parse_args()
     console = Console(width=140)
@@ -51,6 +66,8 @@ def main() -> None:
         found["idle"] = asyncio.run(idle.measure(2 * options.seconds))
     if options.what in ("all", "money"):
         found["money"] = asyncio.run(money.measure(options.seconds))
+    if options.what == "size":  # takes long, and as much memory as it is asked for
+        found["size"] = asyncio.run(size.measure(options.accounts, options.sessions))
     results.show(console, found)
     if options.save:
         results.save(found)

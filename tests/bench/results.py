@@ -27,6 +27,7 @@ TITLES = {
     "radius": "RADIUS, CPU in us per charged Interim (aim: >= 10000/s, no more than a CCR, p99 within 3 x of the echo)",
     "idle": "a server that nobody asks anything, thousandths of a core (aim: <= 10 in all)",
     "money": "money moved by hand, CPU in us for each (durability always)",
+    "size": "what accounts, sessions and records take up (docs/sizing.md)",
     "rerating": "history rated again (aim: >= 50000 records/s on two cores; CPU in us)",
 }
 
