@@ -356,6 +356,7 @@ class Keeper:
 
     async def _hold(self) -> None:
         """Keep the leases, and write that a keeper is alive."""
+        self.standing.lasting("shut shards", self.shut)
         await self._leases.renew()
         await self.copies.alive()
         if self._news.copy and self._leases.has("copy"):  # what came while it was another's

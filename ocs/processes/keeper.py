@@ -180,9 +180,11 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             tell()
             if it.refused:
                 supervisor.unfit(it.refused)
-            # Stopped shards are charged on: what they ask for is a person, not another server.
+            # Stopped shards are charged on: what they ask for is a person, not another server. Shut ones are opened as
+            # soon as that can be, and others are served meanwhile.
             stopped = stopped_text(it.watch.now.stopped)
             degraded = "degraded: " if config.ledger.when_stopped == "degraded" else ""
-            supervisor.report(not it.why, it.why or (stopped and degraded + stopped))
+            partly = f"degraded: {it.shut}" if it.shut else stopped and degraded + stopped
+            supervisor.report(not it.why, it.why or partly)
         supervisor.report(False, "draining")
         await it.stop()
