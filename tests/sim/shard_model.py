@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
 
 from tests.sim.shard_copy import Copying
 from tests.sim.shard_parts import (
@@ -32,9 +33,18 @@ from tests.sim.shard_parts import (
 
 class World(Copying):
     def __init__(self, seed: int, off: frozenset[str] = frozenset()) -> None:
-        self.random = random.Random(seed)
+        servers = [SimulatedServer("A"), SimulatedServer("B")]
+        self.begin(random.Random(seed), off, servers, {})
+        self.new_history(servers[0])
+        servers[0].master = True
+        self.open_now()
+
+    def begin(
+        self, rolls: random.Random, off: frozenset[str], servers: Sequence[SimulatedServer], counts: dict[str, int]
+    ) -> None:
+        self.random = rolls
         self.off = off
-        self.servers = [SimulatedServer("A"), SimulatedServer("B")]
+        self.servers = list(servers)
         self.pg = SimulatedPostgres()
         self.backups: list[SimulatedPostgres] = []
         self.clock = self.replids = self.requests = 0
@@ -46,10 +56,7 @@ class World(Copying):
         self.gap_seen = False
         self.breaks = True
         """Now and then a record is written that cannot be copied."""
-        self.counts: dict[str, int] = {}
-        self.new_history(self.servers[0])
-        self.servers[0].master = True
-        self.open_now()
+        self.counts = counts
 
     def rule(self, name: str) -> bool:
         assert name in RULES
@@ -122,13 +129,23 @@ class World(Copying):
         if not shut:
             return
         server = self.random.choice(shut)
-        if self.rule("config_epoch") and server.config_epoch < pg.config_epoch:
+        if self.rule("config_epoch") and server.config_epoch < self.known_config_epoch():
             return
         pg.config_epoch = max(pg.config_epoch, server.config_epoch)
         opener.server, opener.replid, opener.opened_before = server, server.replid, pg.opened[1]
+        if not self.rule("moved_opened") and self.moved(server):
+            pg.opened = server.published = (server.replid, pg.epoch)
+            return
         self.clock = max(self.clock, pg.epoch, server.head.epoch, server.published[1]) + 1
         opener.epoch = pg.epoch = self.clock
         opener.step = 1
+
+    def moved(self, server: SimulatedServer) -> bool:
+        """Whether the shard came to this server by a slot move, and was not opened here since."""
+        return False
+
+    def known_config_epoch(self) -> int:
+        return self.pg.config_epoch
 
     def still(self, opener: Actor) -> SimulatedServer | None:
         server = opener.server

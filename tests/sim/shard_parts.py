@@ -23,6 +23,9 @@ RULES = {
     "quarantine": "a broken record is kept, and the later ones of its account behind it: none is skipped (rule 6)",
     "held_shut": "an account in quarantine is not restored (rule 6)",
     "mark": "where Redis went back, or a gap was closed, a mark follows in the stream",
+    "shard_config_epoch": "the failover epoch is kept for each shard (rule 5a)",
+    "shard_published": "published is under the shard's tag, and moves with it (rule 4)",
+    "moved_opened": "a shard that moved is opened where it arrives: new epoch, head against cursor (rule 5)",
     "void": "PostgreSQL restored from a backup: everything is opened anew (rule 12)",
 }
 
