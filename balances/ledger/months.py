@@ -27,8 +27,18 @@ class Month(NamedTuple):
 
     @classmethod
     def at(cls, at_ms: int) -> Month:
-        day = datetime.fromtimestamp(at_ms / 1_000, UTC)
+        day = datetime.fromtimestamp(at_ms // 1_000, UTC)
         return cls(day.year, day.month)
+
+    @classmethod
+    def named(cls, name: str) -> Month:
+        """2026-10. ValueError: it is none."""
+        day = datetime.strptime(name, "%Y-%m").replace(tzinfo=UTC)
+        return cls(day.year, day.month)
+
+    @property
+    def name(self) -> str:
+        return f"{self.year:04}-{self.month:02}"
 
     @property
     def next(self) -> Month:

@@ -9,6 +9,7 @@
 - what accounts are restored from (`account_heads`) is where their entries lead;
 - no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
 - sums per currency are conserved, no event was charged twice under one key;
+- a month that was closed has the entries, and the sums, that it had then;
 - `transit` is what is on its way between accounts, and nothing is on its way for long.
 
 It runs beside traffic: an account is read at one instant, entries are compared up to the number it had then, and one
@@ -26,6 +27,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger import heads
+from balances.ledger.closing import CHANGED
 from balances.ledger.quarantine import held
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
@@ -186,6 +188,9 @@ async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> Non
         accounts,
         RECOVERED,
     )
+    for account, bucket, month, entries, amount, entries_now, amount_now in await pool.fetch(CHANGED, accounts):
+        detail = f"{month} was closed with {entries} entries that make {amount}; now {entries_now} make {amount_now}"
+        report.found("closed", account, f"bucket {bucket}: {detail}")
     report.entries += count
     report.recovered += recovered
     for account, many in Tally(one.rpartition(" ")[0] for one in currencies or ()).items():

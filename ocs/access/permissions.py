@@ -54,6 +54,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "traces.watch": "Watch requests as they are served, with all that they say of people",
     "ledger.read": "See how far the ledger is copied, and what is in quarantine",
     "ledger.verify": "Prove the ledger, and bring accounts back into the live store",
+    "ledger.close": "Close a month of the ledger",
     "ledger.repair": "Resume a shard, replay or confirm what is in quarantine, accept lost answers",
     "audit.read": "See the audit trail",
     "tokens.read": "See tokens",

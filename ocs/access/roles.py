@@ -102,7 +102,8 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
                 "offers.*",
                 "sessions.read",
             ),
-            *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*", "audit.read", "fees.*"),
+            *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "ledger.close"),
+            *("approvals.*", "audit.read", "fees.*"),
         )
     ),
     "platform": CallerRole(("charging.charge", "charging.read")),

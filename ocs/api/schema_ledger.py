@@ -176,3 +176,23 @@ class SettledRecords(Struct, frozen=True):
 
 class Resumed(Struct, frozen=True):
     shard: Annotated[int, Meta(ge=0)]
+
+
+class ClosedPeriodView(Struct, frozen=True, rename={"from_": "from"}):
+    """A month of the ledger in which nothing changes any more."""
+
+    month: str
+    """2026-10, in UTC, by posting time."""
+    from_: Time
+    until: Time
+    closed: Time
+    closed_by: str
+    entries: int
+    accounts: int
+    """That have entries in it."""
+    sums: dict[str, dict[str, Quantity]]
+    """Per currency or unit: what came from (below zero) and went to each counter-account."""
+
+
+class ClosedPeriods(Struct, frozen=True):
+    items: list[ClosedPeriodView]

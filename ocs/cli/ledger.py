@@ -8,6 +8,7 @@ import click
 
 from ocs.cli.given import tag_wanted
 from ocs.cli.ledger_copy import LONG_S, lost, quarantine, recover, resume, status
+from ocs.cli.ledger_periods import close_period, periods
 from ocs.cli.output import json_option, rows, say, show, tags_text
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -27,6 +28,8 @@ ledger.add_command(resume)
 ledger.add_command(recover)
 ledger.add_command(lost)
 ledger.add_command(quarantine)
+ledger.add_command(close_period)
+ledger.add_command(periods)
 
 
 @ledger.command("verify")

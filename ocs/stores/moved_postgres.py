@@ -8,7 +8,6 @@ connections to the former one are cut, and whoever used them starts again, as af
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -63,7 +62,7 @@ class PostgresHosts:
 
     def look(self) -> None:
         """Now and then: whether somebody waits for an answer that another server would have given."""
-        now_s = time.monotonic()
+        now_s = asyncio.get_running_loop().time()
         if self._asking is not None or now_s - self._asked_s < AGAIN_S:
             return
         if any(pg.waits_since_s is not None and now_s - pg.waits_since_s > WAITED_S for pg in self._live):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
@@ -67,7 +66,7 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
     def _waiting(self) -> Iterator[None]:
         outer = self.waits_since_s
         if outer is None:
-            self.waits_since_s = time.monotonic()
+            self.waits_since_s = self._loop.time()
         try:
             yield
         except asyncpg.ReadOnlySQLTransactionError:
