@@ -32,7 +32,7 @@ UNREACHED: Final[tuple[type[Exception], ...]] = (
 """This host cannot be used now; another one may be. Anything else (a password, a database) is wrong on all of them."""
 
 
-class HostAddress(NamedTuple):
+class PostgresHost(NamedTuple):
     """One host of an address."""
 
     dsn: str
@@ -40,7 +40,7 @@ class HostAddress(NamedTuple):
     """target_session_attrs; None: any server."""
 
 
-def hosts(dsn: str) -> list[HostAddress]:
+def hosts(dsn: str) -> list[PostgresHost]:
     """Each host of a DSN as a DSN of its own. Of one that names a single host, or none, it is itself."""
     parts = urlsplit(dsn)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -57,12 +57,12 @@ def hosts(dsn: str) -> list[HostAddress]:
     else:
         pairs = [(place, {}) for place in places.split(",")]
     if len(pairs) == 1:
-        return [HostAddress(dsn, None)]
+        return [PostgresHost(dsn, None)]
     attributes = query.pop("target_session_attrs", WRITABLE)
     found = []
     for place, of in pairs:
         words = urlencode(query | of, quote_via=quote)
-        found.append(HostAddress(urlunsplit(parts._replace(netloc=f"{login}{at}{place}", query=words)), attributes))
+        found.append(PostgresHost(urlunsplit(parts._replace(netloc=f"{login}{at}{place}", query=words)), attributes))
     return found
 
 
@@ -93,7 +93,7 @@ async def connect(
     loop = asyncio.get_running_loop()
     until_s = loop.time() + timeout
     waiting = list(all_)
-    asked: dict[asyncio.Future[Any], HostAddress] = {}
+    asked: dict[asyncio.Future[Any], PostgresHost] = {}
     said: list[str] = []
     try:
         while waiting or asked:
@@ -119,7 +119,7 @@ async def connect(
             task.cancel()
 
 
-async def _one(host: HostAddress, within_s: float, meet: Meet | None, how: dict[str, Any]) -> Any:
+async def _one(host: PostgresHost, within_s: float, meet: Meet | None, how: dict[str, Any]) -> Any:
     async with asyncio.timeout(within_s):
         pg = await asyncpg.connect(host.dsn, timeout=within_s, target_session_attrs=host.attributes, **how)
         if meet is not None:

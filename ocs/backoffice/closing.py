@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from balances import keys
 from balances.ledger import closing
 from balances.ledger.closing import ClosedBook, ClosedPeriod, NotClosable
 from balances.ledger.months import Month
-from balances.ledger.quarantine import held
-from balances.ledger.reader import StreamReader
-from balances.ledger.writer import read_cursors
 from ocs.backoffice.errors import Conflict, Invalid
+from ocs.backoffice.ledger import copy_status
 from ocs.backoffice.statements import SETTLES_MS
 
 if TYPE_CHECKING:
@@ -38,17 +35,16 @@ async def close(backoffice: BackOffice, name: str, actor: str) -> tuple[ClosedPe
 
 
 async def _all_copied(backoffice: BackOffice, month: Month, until_ms: int) -> None:
-    """What was posted in the month is in PostgreSQL: the streams are asked first, after it was over."""
-    reader = StreamReader(backoffice.redis)
-    _, heads = await reader.heads(range(keys.SHARDS))
-    cursors = await read_cursors(backoffice.pool)
-    if cursors.stopped:
-        raise Conflict(f"{len(cursors.stopped)} shards are not copied: `ocs ledger status`")
-    if await held(backoffice.pool):
+    """What was posted in the month is in PostgreSQL: the streams are asked after it was over."""
+    status = await copy_status(backoffice)
+    if status.stopped:
+        raise Conflict(f"{status.stopped} shards are not copied: `ocs ledger status`")
+    if status.quarantined:
         raise Conflict("records wait in quarantine, which may be of that month: `ocs ledger quarantine list`")
-    lag = await reader.lag(cursors.at, heads)
-    if lag.entries and lag.oldest_ms < until_ms:
-        raise Conflict(f"{lag.entries} records are not copied yet, some of them from {month.name}: try again")
+    if not all(one.head for one in status.shards):
+        raise Conflict("not every part of the live store can be asked: try again")
+    if status.lag and status.oldest_ms < until_ms:
+        raise Conflict(f"{status.lag} records are not copied yet, some of them from {month.name}: try again")
 
 
 async def periods(backoffice: BackOffice) -> Sequence[tuple[ClosedPeriod, Sequence[ClosedBook]]]:
