@@ -299,6 +299,11 @@ def ledger(shard: int) -> str:
     return f"{TAGS[shard]}:ledger"
 
 
+def projected(shard: int) -> str:
+    """In a cluster: the change number up to which the master data on the primary of this shard is projected."""
+    return f"{TAGS[shard]}:projected"
+
+
 def published(shard: int) -> str:
     """`<replid> <epoch>`: under which history of a server the shard is open, mirrored from PostgreSQL."""
     return f"{TAGS[shard]}:published"

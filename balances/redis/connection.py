@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, cast
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final, NamedTuple, cast
 
 import hiredis
 
 from balances import keys
-from balances.redis.fence import INFO, TIME, Fence, Pass
+from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.fence import INFO, SHUT, TIME, Fence, Pass
 from balances.redis.libraries import LOOK_FOR, SAY_S, is_missing, is_there
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending
@@ -48,6 +47,11 @@ TICK_S: Final = 0.1
 LATE_MS: Final = 10_000
 """A reply that has not come by then is wanted by nobody."""
 
+PATIENCE_S: Final = 5.0
+"""For a connection to be made, and for the replies to a check: then it is given up."""
+MEMBER_PATIENCE_S: Final = 2.0
+"""The same of one primary of several: the others are not waited for, and its replica may take over soon."""
+
 BUFFER_MAX: Final = 64 * 1024 * 1024
 """Bytes waiting to be written above which calls are refused: the server does not read."""
 
@@ -69,34 +73,28 @@ def _as_it_is(words: Words) -> Callable[[bytes], bytes]:
     return lambda _epoch: pack_words(words)
 
 
-class RedisAddress:
-    """A Redis URL: `redis://`, `rediss://` or `unix://`, with user, password and database."""
+FindMaster = Callable[[], Awaitable[ServerPlace]]
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError(f"redis.url: {parts.scheme}:// is not one of redis://, rediss://, unix://")
-        self.socket = unquote(parts.path) if parts.scheme == "unix" else None
-        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 6379
-        self.tls = ssl.create_default_context() if parts.scheme == "rediss" else None
-        self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
-        self.database = int(parts.path.strip("/") or 0) if self.socket is None else 0
+REDIRECTIONS: Final = ("MOVED ", "ASK ", "TRYAGAIN")
+"""What a server of a cluster says, before it has executed anything, of what is not, or not all, with it."""
 
-    def hello(self) -> list[tuple[str, ...]]:
-        """Commands that begin a connection."""
-        commands: list[tuple[str, ...]] = []
-        if self.password:
-            commands.append(("AUTH", self.user or "default", self.password))
-        if self.database:
-            commands.append(("SELECT", str(self.database)))
-        return commands
+
+class Membership(NamedTuple):
+    """Of a connection to one primary of a cluster."""
+
+    fence: Fence
+    """Of the shards that it has."""
+    command: Callable[..., RedisCall]
+    """Sends what is of the cluster as a whole to who has its key."""
+    redirected: Callable[[RedisConnection, RedisCall, str], None]
+    """Is given a call with the redirection it was answered with; nothing of it was executed."""
 
 
 class RedisCall(Pending[Any]):
     """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
 
     __slots__ = (
-        *("again", "deadline", "decode", "number", "pack"),
+        *("again", "deadline", "decode", "hops", "number", "pack"),
         *("repeatable", "script", "sent_ms", "wanted_until", "was_cut"),
     )
 
@@ -125,6 +123,8 @@ class RedisCall(Pending[Any]):
         self.repeatable = repeatable
         self.again = not repeatable
         """It was sent again, or never is."""
+        self.hops = 0
+        """How often a server redirected it."""
         self.was_cut = False
         """It was sent, and may have been executed."""
 
@@ -144,19 +144,32 @@ class FenceQuestion(RedisCall):
 class RedisConnection(asyncio.Protocol):
     """One connection to one server, kept up; see the module.
 
-    now_ms:  the wall clock, to be compared with the server's
-    unfenced: take any master for open (tests of the scripts alone)
+    now_ms:    the wall clock, to be compared with the server's
+    unfenced:  take any master for open (tests of the scripts alone)
+    find:      says where the server is, at each connect (whereabouts.py); else it is the one that the URL names
+    member:    of a cluster, with the fence of its shards; calls that are to go elsewhere are given back (router.py)
     """
 
     def __init__(
-        self, url: str, *, now_ms: Callable[[], int], answer_ms_max: int = 800, unfenced: bool = False
+        self,
+        url: str | StoreAddress,
+        *,
+        now_ms: Callable[[], int],
+        answer_ms_max: int = 800,
+        unfenced: bool = False,
+        find: FindMaster | None = None,
+        member: Membership | None = None,
     ) -> None:
-        self.address = RedisAddress(url)
+        self.address = StoreAddress(url) if isinstance(url, str) else url
+        self._find, self._member = find, member
+        self.place = self.address.places[0]
+        """Where the server is, or was at the last connect."""
+        self._patience_s = PATIENCE_S if member is None else MEMBER_PATIENCE_S
         self._answer_ms = answer_ms_max
         self.openings = 0
         """How often shards were found open under other epochs than before."""
         self._proved: Mapping[str, bytes] = {}
-        self._fence = Fence(unfenced=unfenced)
+        self._fence = Fence(unfenced=unfenced) if member is None else member.fence
         self._take(Pass({}, None, "not connected yet"))
         self._asked_too: list[tuple[Sequence[tuple[str, ...]], Callable[[list[Any]], None]]] = []
         self.clock_offset_ms = 0
@@ -208,11 +221,15 @@ class RedisConnection(asyncio.Protocol):
 
     async def start(self, timeout_s: float | None = None) -> None:
         """Begin to connect, and wait for a fence (at most `timeout_s`; then go on trying)."""
-        self._task = asyncio.create_task(self._keep_up())
+        self.begin()
         try:
             await asyncio.wait_for(self._checked.wait(), timeout_s)
         except TimeoutError:
             pass
+
+    def begin(self) -> None:
+        """Connect, and keep connected."""
+        self._task = asyncio.create_task(self._keep_up())
 
     async def stop(self) -> None:
         self._closed = True
@@ -221,7 +238,7 @@ class RedisConnection(asyncio.Protocol):
             await asyncio.gather(self._task, return_exceptions=True)
         if self._transport is not None:
             self._transport.close()
-        self._drop(NotSent("stopping"))
+        self._drop("stopping")
 
     # --- calls --------------------------------------------------------------------------------------------------
 
@@ -264,9 +281,37 @@ class RedisConnection(asyncio.Protocol):
     def _epoch_for(self, number: str) -> bytes | None:
         return self._epochs.get(number) if number else self.epoch
 
+    def script_placed(
+        self,
+        name: str,
+        names: Iterable[str],
+        args: tuple[bytes, ...],
+        decode: Callable[[Any], Any],
+        place: tuple[str, str],
+    ) -> Pending[Any]:
+        """The same, with a key and its value that are there before anybody hears the reply: in the same write, before
+        it."""
+        self.command("SET", *place)
+        return self.script(name, names, args, decode)
+
+    def read_projected(self, names: Sequence[str]) -> Pending[Any]:
+        """What these keys of the projection hold, and behind it the change number up to which all is projected, as of
+        one instant."""
+        return self.command("MGET", *names, keys.PROJECTED)
+
+    @property
+    def opened_ms(self) -> int:
+        """When any shard was opened last: an epoch is no less than the second it began in. What was written before it
+        may be gone."""
+        return int(self.epoch or 0) * 1_000
+
     def ask_too(self, commands: Sequence[tuple[str, ...]], heard: Callable[[list[Any]], None]) -> None:
         """With each check of the fence, in the same write: `heard` gets the replies while it holds."""
         self._asked_too.append((commands, heard))
+
+    def ask_each(self, command: tuple[str, ...], heard: Callable[[list[Any]], None]) -> None:
+        """The same of every primary that there is: `heard` gets a reply of each."""
+        self.ask_too((command,), heard)
 
     def look(self) -> None:
         """Check the fence now. Of a process that is awake anyway: then it need not be woken for the check."""
@@ -279,6 +324,61 @@ class RedisConnection(asyncio.Protocol):
 
     def _now_monotonic_ms(self) -> int:
         return int(self._loop.time() * 1_000)
+
+    # --- one primary of several -----------------------------------------------------------------------------------
+
+    @property
+    def shards(self) -> tuple[int, ...]:
+        return self._fence.shards
+
+    def own(self, shards: Sequence[int]) -> list[RedisCall]:
+        """From now on its server has these shards. Returns the calls of others that have no reply yet: nothing that
+        this server says to them counts any more, for it may be a primary that others have replaced."""
+        assert self._member is not None
+        self._member.fence.own(shards)
+        numbers = {keys.NUMBERS[shard] for shard in shards}
+        kept = {number: epoch for number, epoch in self._epochs.items() if number in numbers}
+        if kept:
+            self._take(Pass.of(kept, SHUT))
+        else:
+            self._lose_fence(SHUT)
+        self._stir.set()
+        gone: list[RedisCall] = []
+        flying, self._flying = self._flying, deque()
+        for call in flying:
+            if call.number and call.number not in numbers and not call.settled:
+                call.was_cut = True
+                gone.append(call)
+                self._flying.append(FenceQuestion(call.pack, None, call.sent_ms, 0, None, ""))  # its reply is dropped
+            else:
+                self._flying.append(call)
+        waiting, self._unverified = self._unverified, deque()
+        for call in waiting:
+            (gone if call.number and call.number not in numbers else self._unverified).append(call)
+        return gone
+
+    def take_over(self, call: RedisCall) -> None:
+        """A call that another server did not take, or whose reply is not worth anything any more."""
+        if not call.settled:
+            self._unverified.append(call)
+            self._keep_time()
+            if self._checked.is_set():
+                self._send_again()
+            self._stir.set()
+
+    def send_asking(self, call: RedisCall) -> bool:
+        """Send it with ASKING, in one write, for a key that is on its way here; False where the fence does not hold."""
+        epoch = self._epoch_for(call.number)
+        if epoch is None:
+            return False
+        self._put(FenceQuestion(_as_it_is(("ASKING",)), None, call.sent_ms, LATE_MS, None, ""), b"")
+        self._send(call, epoch)
+        return True
+
+    def _keep_time(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK_S, self._tick)
 
     def _send(self, call: RedisCall, epoch: bytes) -> None:
         if not self._ticking:
@@ -331,12 +431,14 @@ class RedisConnection(asyncio.Protocol):
                 self._unverified.append(call)
             else:
                 call.fail(NotSent(self.why))
+        elif self._member is not None and words.startswith(REDIRECTIONS):
+            self._member.redirected(self, call, words)
         elif words.startswith(REFUSES):
             if not words.startswith(("OOM", "NOREPLICAS", "MISCONF", "BUSY")):
                 self._lose_fence(words)
             # Not executed now; but what was cut off once may have been executed then.
             if call.was_cut:
-                self._lose(call, words)
+                self.lose(call, words)
             elif words.startswith("OOM") and call.decode is not None and call.script is not None:
                 call.resolve(call.decode([b"full"]))
             else:
@@ -344,16 +446,16 @@ class RedisConnection(asyncio.Protocol):
         else:
             call.fail(error)
 
-    def _lose(self, call: RedisCall, why: str) -> None:
+    def lose(self, call: RedisCall, why: str) -> None:
         if not call.settled:
             self.lost[call.script or "command"] += 1
             call.fail(Lost(why))
 
-    def _give_up(self, call: RedisCall, why: str) -> None:
+    def give_up(self, call: RedisCall, why: str) -> None:
         """It waited in vain for being sent again."""
         if call.was_cut:
-            self._lose(call, why)
-        else:
+            self.lose(call, why)
+        elif not call.settled:
             call.fail(NotSent(self.why or why))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -373,9 +475,11 @@ class RedisConnection(asyncio.Protocol):
         self._take(Pass({}, None, why))
         self._checked.clear()
 
-    def _drop(self, error: Exception) -> None:
-        for call in (*self._flying, *self._unverified):
-            self._lose(call, str(error))
+    def _drop(self, why: str) -> None:
+        for call in self._flying:
+            self.lose(call, why)
+        for call in self._unverified:
+            self.give_up(call, why)
         self._flying.clear()
         self._unverified.clear()
 
@@ -407,12 +511,13 @@ class RedisConnection(asyncio.Protocol):
 
     async def _connect(self) -> None:
         loop, address = self._loop, self.address
+        place = self.place = address.places[0] if self._find is None else await self._find()
         connect = (
-            loop.create_unix_connection(lambda: self, address.socket)
-            if address.socket is not None
-            else loop.create_connection(lambda: self, address.host, address.port, ssl=address.tls)
+            loop.create_unix_connection(lambda: self, place.socket)
+            if place.socket
+            else loop.create_connection(lambda: self, place.host, place.port, ssl=address.tls)
         )
-        await asyncio.wait_for(connect, 5)
+        await asyncio.wait_for(connect, self._patience_s)
         for words in address.hello():
             await self._ask(*words)
 
@@ -424,11 +529,11 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionError("connection lost")
         sent_ms = self._now_monotonic_ms()
-        calls = [FenceQuestion(_as_it_is(tuple(words)), None, sent_ms, 5_000, None, "") for words in commands]
+        calls = [FenceQuestion(_as_it_is(tuple(words)), None, sent_ms, LATE_MS, None, "") for words in commands]
         for call in calls:
             self._put(call, b"")  # the time they have is looked at here
         replies: list[Any] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(self._patience_s):
             for call in calls:
                 try:
                     replies.append(await call.wait())
@@ -445,12 +550,18 @@ class RedisConnection(asyncio.Protocol):
         asked = [INFO, TIME, *questions, *(words for some, _ in asked_too for words in some)]
         info, now, *replies = await self._ask_all(asked, must=2)
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
+        if questions is not self._fence.questions:  # it has got other shards meanwhile
+            self._stir.set()
+            return
         found = self._fence.judge(info, replies[: len(questions)])
         if found.newest is None:
             self._lose_fence(found.why)
             return
         if found is not self._pass:
             await self._load()
+            if questions is not self._fence.questions:
+                self._stir.set()
+                return
             self._take(found)
         self._name_library(int(now[0]))
         more = replies[len(questions) :]
@@ -475,7 +586,8 @@ class RedisConnection(asyncio.Protocol):
         now_s = self._loop.time()
         if now_s - self._named_s >= SAY_S:
             self._named_s = now_s
-            self.command("ZADD", keys.LIBRARIES, "GT", server_s * 1_000, LIBRARY.name)
+            command = self.command if self._member is None else self._member.command
+            command("ZADD", keys.LIBRARIES, "GT", server_s * 1_000, LIBRARY.name)
 
     def _send_again(self) -> None:
         now, waiting = self._now_monotonic_ms(), self._unverified
@@ -485,11 +597,11 @@ class RedisConnection(asyncio.Protocol):
             if call.settled:
                 continue
             if call.deadline < now or (call.again and call.was_cut):
-                self._give_up(call, "reply lost")
+                self.give_up(call, "reply lost")
             elif epoch is None:
                 self._unverified.append(call)
             else:
-                call.again = True
+                call.again = call.again or call.was_cut
                 self._send(call, epoch)
 
     def _tick(self) -> None:
@@ -504,7 +616,7 @@ class RedisConnection(asyncio.Protocol):
         now = self._now_monotonic_ms()
         for call in self._unverified:
             if call.deadline < now and not call.settled:
-                self._give_up(call, "the connection was cut, and there was no other in time")
+                self.give_up(call, "the connection was cut, and there was no other in time")
         for call in self._flying:
             if call.wanted_until < now and not call.settled:
-                self._lose(call, "no reply in time")
+                self.lose(call, "no reply in time")

@@ -48,9 +48,10 @@ class Fence:
         self.own(shards)
 
     def own(self, shards: Iterable[int]) -> None:
-        """From now on these are the server's."""
-        self._numbers = [keys.NUMBERS[shard] for shard in shards]
-        names = [keys.published(shard) for shard in shards]
+        """From now on these are the server's; what was asked of it before is not judged any more."""
+        self.shards = tuple(shards)
+        self._numbers = [keys.NUMBERS[shard] for shard in self.shards]
+        names = [keys.published(shard) for shard in self.shards]
         self.questions: list[tuple[str, ...]] = (
             [("MGET", *names)] if self._together else [("GET", one) for one in names]
         )
@@ -71,6 +72,8 @@ class Fence:
     def _judged(self, role: bytes, history: bytes, published: Sequence[Any]) -> Pass:
         if role != b"master":
             return Pass({}, None, "the server is not a master")
+        if not self._numbers:  # nothing of any shard is here, and what has no shard is bound to no history
+            return Pass({}, b"0", "")
         if self._unfenced:
             return Pass.of(dict.fromkeys(self._numbers, b"0"), "")
         here = history + b" "

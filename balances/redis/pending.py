@@ -25,6 +25,11 @@ class Pending(Generic[T]):
         self._error: BaseException | None = None
         self._callback: Callback | None = None
 
+    @property
+    def value(self) -> Any:
+        """What it was resolved with."""
+        return self._value
+
     def then(self, callback: Callback) -> None:
         """Call `callback(value, error)` when settled, at once if it already is."""
         if self.settled:

@@ -7,7 +7,7 @@ from typing import Any
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, pack, stored_account, unpack_account, unpack_session
-from balances.redis.connection import RedisConnection
+from balances.redis.link import StoreLink
 from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Course, Phase, Reply
@@ -33,10 +33,10 @@ def more_of(charge: Charge) -> tuple[bytes, ...]:
 
 
 class Store:
-    """Balance operations over one connection. Every method returns at once; the Pending fails with `NotSent` when the
+    """Balance operations over one link. Every method returns at once; the Pending fails with `NotSent` when the
     call was certainly not sent and with `Lost` when its fate is unknown."""
 
-    def __init__(self, link: RedisConnection) -> None:
+    def __init__(self, link: StoreLink) -> None:
         self.link = link
 
     def _reply(self, raw: list[Any]) -> Reply:
@@ -57,6 +57,7 @@ class Store:
         """One credit-control request. Reply.outcome is a packed Outcome for `ok` and `again`."""
         of = of or keys.AccountKeys(charge.account)
         names: tuple[str, ...]
+        place: tuple[str, str] | None = None
         if charge.phase == Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
             names = (of.account, of.due, of.ledger, once, keys.renumbered(once, charge.fingerprint))
@@ -65,14 +66,15 @@ class Store:
         else:
             names = (of.account, of.due, of.ledger)
             begins = charge.phase == Phase.START or charge.course == Course.BEGINS
-            if (
-                begins and charge.subscriber and not charge.moved_rev
-            ):  # in the same write, before it: a later request may name nobody
-                self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
+            if begins and charge.subscriber and not charge.moved_rev:  # a later request may name nobody
+                place = keys.where(charge.session), keys.place(charge.account, charge.subscriber)
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
         given = (pack(charge), context, *more_of(charge))
-        return self.link.script(script, names, given, self._reply_to(charge, of.shard))
+        decode = self._reply_to(charge, of.shard)
+        if place is not None:
+            return self.link.script_placed(script, names, given, decode, place)
+        return self.link.script(script, names, given, decode)
 
     def _reply_to(self, charge: Charge, shard: int) -> Callable[[list[Any]], Reply]:
         """What makes the reply of this charge."""
@@ -183,8 +185,8 @@ class Store:
 
     @property
     def opened_ms(self) -> int:
-        """When any shard was opened last: an epoch is no less than the second it began in."""
-        return int(self.link.epoch or 0) * 1_000
+        """When something may have been lost last that a session was placed with (`where`)."""
+        return self.link.opened_ms
 
     def where(self, session: str) -> Pending[tuple[str, str] | None]:
         """(account, subscriber) of a session, for a request that names nobody."""

@@ -21,9 +21,9 @@ _decode: Final = msgspec.msgpack.Decoder(Profile).decode
 
 
 class ProfileStore(Protocol):
-    """The part of balances.redis.connection.RedisConnection that is needed here."""
+    """The part of balances.redis.link.StoreLink that is needed here."""
 
-    def command(self, *words: str) -> Pending[Any]: ...
+    def read_projected(self, names: Sequence[str]) -> Pending[Any]: ...
 
 
 class ProfileCache:
@@ -50,9 +50,7 @@ class ProfileCache:
         master data is not in Redis yet, so that cannot be known."""
         loaded = Pending[Profile | None]()
         words = [keys.profile(identity) for identity in identities]
-        self._redis.command("MGET", *words, keys.PROJECTED).then(
-            lambda values, error: self._loaded(identities, loaded, values, error)
-        )
+        self._redis.read_projected(words).then(lambda values, error: self._loaded(identities, loaded, values, error))
         return loaded
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import keys
-from balances.redis.connection import RedisConnection
+from balances.redis.link import StoreLink
 from ocs.charging.handle import ChargingContext
 from ocs.master.catalog import FIELDS, Compiled, unpack_catalog
 from ocs.net.admission import Admission
@@ -31,7 +31,7 @@ class CatalogFollower:
 
     def __init__(
         self,
-        link: RedisConnection,
+        link: StoreLink,
         redis: Redis,
         context: ChargingContext,
         trouble: tuple[type[Exception], ...],
@@ -53,7 +53,7 @@ class CatalogFollower:
         self._loading: asyncio.Task[None] | None = None
         link.ask_too((("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED)), self._checked)
         if admission is not None:
-            link.ask_too((("INFO", "memory"),), partial(_tell_fullness, admission))
+            link.ask_each(("INFO", "memory"), partial(_tell_fullness, admission))
 
     def _checked(self, replies: list[Any]) -> None:
         version, projected = replies
@@ -112,7 +112,8 @@ class CatalogFollower:
 
 
 def _tell_fullness(admission: Admission, replies: list[Any]) -> None:
-    admission.store_is_full = used_percent(replies[0]) >= HIGH_WATER_PERCENT
+    """replies: of each primary. One that is full is enough: nobody knows here which one a request will need."""
+    admission.store_is_full = any(used_percent(reply) >= HIGH_WATER_PERCENT for reply in replies)
 
 
 def used_percent(memory: bytes) -> int:

@@ -13,7 +13,10 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from balances.migrations.migrate import MigrationError, migrate
-from balances.redis.connection import RedisConnection
+from balances.redis.address import StoreAddress
+from balances.redis.clients import slow_client
+from balances.redis.link import StoreLink
+from balances.redis.links import store_link
 from balances.redis.pending import ended
 from ocs.clock import now_ms, skew
 from ocs.config import Config
@@ -34,7 +37,7 @@ CLOSE_S: Final = 2.0
 """For questions to PostgreSQL that are under way when a process ends."""
 
 
-def not_ready(link: RedisConnection) -> str:
+def not_ready(link: StoreLink) -> str:
     """Why the live store cannot be called from here, "" when it can."""
     if link.epoch is None:
         return link.why
@@ -44,9 +47,9 @@ def not_ready(link: RedisConnection) -> str:
 @contextlib.asynccontextmanager
 async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
     """The live store: a client for everything slow, and the connection of the hot path."""
-    url = config.redis.url.reveal()
-    link = RedisConnection(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
-    async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
+    address = StoreAddress(config.redis.url.reveal())
+    link = store_link(address, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
+    async with slow_client(address) as redis:
         await link.start(0)
         supervisor.at_beat(link.look)
         try:

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from balances.keys import SHARDS, shard_of
-from balances.redis.connection import RedisCall, RedisConnection
+from balances.redis.connection import RedisCall
+from balances.redis.link import StoreLink
 from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
@@ -20,7 +21,7 @@ from ocs.telemetry import metrics
 
 
 class MeteredStore(Store):
-    def __init__(self, link: RedisConnection, meter: metrics.Meter, witness: Witness | None = None) -> None:
+    def __init__(self, link: StoreLink, meter: metrics.Meter, witness: Witness | None = None) -> None:
         super().__init__(link)
         self.witness = witness
         self.waits = Waits()

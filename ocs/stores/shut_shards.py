@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from balances import keys
-from balances.redis.connection import RedisConnection
+from balances.redis.link import StoreLink
 
 
-def shut_shards(link: RedisConnection) -> str:
+def shut_shards(link: StoreLink) -> str:
     """Which part of the live store cannot be called, "" when all can. Whoever is served by the other part is served:
     taking a process away from its load balancer would only shut them out too."""
     shut = keys.SHARDS - link.open_shards

@@ -1,0 +1,48 @@
+"""Clients of the live store for everything but the hot path."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis.asyncio
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+
+from balances.redis.address import ServerPlace, StoreAddress
+
+CONNECT_S: Final = 5
+
+
+def direct(address: StoreAddress, place: ServerPlace, **more: Any) -> redis.asyncio.Redis:
+    """To this very server, with the user and TLS of the address. more: what redis.asyncio.Redis takes besides"""
+    if place.socket:
+        return redis.asyncio.Redis(unix_socket_path=place.socket, **_login(address), **more)
+    return redis.asyncio.Redis(host=place.host, port=place.port, **_login(address), **_tls(address), **more)
+
+
+def slow_client(url: str | StoreAddress) -> Any:
+    """redis.asyncio.Redis, or RedisCluster: there a transaction holds keys of one slot only, and a pipeline without
+    one any keys; what is to be asked of every server goes by balances/redis/primaries.py."""
+    address = StoreAddress(url) if isinstance(url, str) else url
+    more: dict[str, Any] = {"protocol": 2, "health_check_interval": 5, "socket_connect_timeout": CONNECT_S}
+    if address.kind == "cluster":
+        nodes = [ClusterNode(place.host, place.port) for place in address.places]
+        login = _login(address)
+        del login["db"]
+        return RedisCluster(startup_nodes=nodes, **login, **_tls(address), **more)
+    return direct(address, address.places[0], **more)
+
+
+def is_cluster(client: Any) -> bool:
+    return isinstance(client, RedisCluster)
+
+
+def _login(address: StoreAddress) -> dict[str, Any]:
+    return {
+        "username": address.user or None,
+        "password": address.password or None,
+        "db": address.database,
+    }
+
+
+def _tls(address: StoreAddress) -> dict[str, Any]:
+    return {} if address.tls is None else {"ssl": True, **address.tls_files}
