@@ -19,6 +19,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from balances.postgres import hosts, named
+from balances.redis.address import StoreAddress
 from ocs.access.permissions import can_wait, matching
 from ocs.access.roles import SHIPPED, CallerRole
 from ocs.charging.radius.h323 import ChargedLeg
@@ -26,7 +27,7 @@ from ocs.charging.radius.mapped_input import mapped_inputs
 from ocs.charging.radius.own_attributes import refused_of
 from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
-from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
+from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, missing_in, networks
 from ocs.events.types import unknown_types
 from ocs.patterns import in_words, looks
 from ocs.tags import TAGS_MAX, TagKey
@@ -499,7 +500,7 @@ class Metrics(ConfigTable, frozen=True):
 
 # --- stores -------------------------------------------------------------------------------------------------------
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 
 
 class RedisConfig(ConfigTable, frozen=True):
@@ -513,13 +514,12 @@ class RedisConfig(ConfigTable, frozen=True):
     def __post_init__(self) -> None:
         if self.embedded:
             return
-        scheme = self.url.reveal().partition("://")[0]
-        if scheme not in REDIS_SCHEMES:
-            later = " (cluster and sentinel are not served yet)" if scheme.startswith("redis+") else ""
-            raise ValueError(f"url as one of redis://, rediss://, unix://{later}, or `embedded`")
-        wrong = missing_in(self.url.reveal()) or misread_in(self.url.reveal())
-        if wrong:
-            raise ValueError(f"url with {wrong}")
+        try:
+            address = StoreAddress(self.url.reveal())
+        except ValueError as why:
+            raise ValueError(f"url {why}{', or `embedded`' if str(why).startswith('as one of') else ''}") from None
+        if address.kind == "sentinel" or (len(address.places) > 1 and address.kind == "plain"):
+            raise ValueError("url of one server or a cluster (Sentinels and several hosts are not served yet)")
 
     @property
     def embedded(self) -> bool:

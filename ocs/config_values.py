@@ -88,18 +88,6 @@ class Listen(str):
         return int(self.rpartition(":")[2])
 
 
-def misread_in(url: str) -> str:
-    """What of the address of a live store its clients would read differently, "" for nothing: they must not end up in
-    two databases of one server."""
-    parts = urlsplit(url)
-    if parts.query or parts.fragment:
-        return f"nothing behind its path, not {(parts.query or parts.fragment).partition('=')[0]!r}"
-    database = parts.path.strip("/")
-    if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
-        return f"the number of a database, not {database!r}"
-    return ""
-
-
 def missing_in(url: str) -> str:
     """What a store's address lacks, "" for nothing. A client fills in a place of its own: a variable that was empty
     when the address was put together would lead to another store, or to this one without its password."""

@@ -64,46 +64,50 @@ class ServerPlace(NamedTuple):
 
 
 class StoreAddress:
-    """Raises ValueError with what is wrong with the URL."""
+    """Raises ValueError with what the URL should be, as in "expected a URL with a host". A client would fill in places
+    of its own: what was empty when the URL was put together would lead to another store."""
 
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
         if scheme not in KINDS:
-            raise ValueError(f"redis.url: {scheme}:// is not one of {', '.join(f'{one}://' for one in KINDS)}")
+            raise ValueError(f"as one of {', '.join(f'{one}://' for one in KINDS)}")
         self.kind, over_tls = KINDS[scheme]
-        path_and_host, _, query = rest.partition("?")
-        login, _, place = path_and_host.rpartition("@")
+        front, _, query = rest.partition("?")
+        login, _, place = front.rpartition("@")
         hosts, _, path = place.partition("/")
-        user, _, password = login.partition(":")
+        user, has_password, password = login.partition(":")
         self.user, self.password = unquote(user), unquote(password)
-        if self.user and not self.password:
-            raise ValueError(f"redis.url: user {self.user!r} without a password")
+        if has_password and not password:
+            raise ValueError("with the password that its `:` promises")
+        if user and not password:
+            raise ValueError("with a password for its user")
         options = self._options(query, over_tls)
         self.sentinel_user = options.get("sentinel_username", "")
         self.sentinel_password = options.get("sentinel_password", "")
         self.tls_files: dict[str, str] = {name: options[name] for name in TLS_OPTIONS if name in options}
         self.tls = _tls(self.tls_files) if over_tls else None
-        self.service = ""
+        self.service, self.database = "", 0
         if scheme == "unix":
+            if not path.strip("/"):
+                raise ValueError("with the path of its socket")
             self.places: tuple[ServerPlace, ...] = (ServerPlace("", 0, unquote(f"/{path}")),)
-            self.database = _database(options.get("db", ""))
             return
         port = SENTINEL_PORT if self.kind == "sentinel" else PORT
-        self.places = tuple(_place(one, port) for one in (hosts or "127.0.0.1").split(","))
+        self.places = tuple(_place(one, port) for one in hosts.split(","))
         if self.kind == "sentinel":
             self.service, _, path = path.partition("/")
             if not self.service:
-                raise ValueError("redis.url: name the service that the Sentinels watch: redis+sentinel://host/service")
-        self.database = _database(path or options.get("db", ""))
+                raise ValueError("with the service that the Sentinels watch: redis+sentinel://host/service")
+        self.database = _database(path)
         if self.kind == "cluster" and self.database:
-            raise ValueError("redis.url: a cluster has database 0 only")
+            raise ValueError("without a database: a cluster has only 0")
 
     def _options(self, query: str, over_tls: bool) -> dict[str, str]:
-        known = [*(TLS_OPTIONS if over_tls else ()), *(SENTINEL_OPTIONS if self.kind == "sentinel" else ("db",))]
+        known = (*(TLS_OPTIONS if over_tls else ()), *(SENTINEL_OPTIONS if self.kind == "sentinel" else ()))
         options = dict(parse_qsl(query, keep_blank_values=True))
         for name in options:
             if name not in known:
-                raise ValueError(f"redis.url: {name} is not one of {', '.join(known)}")
+                raise ValueError(f"with {' or '.join(known) or 'nothing'} behind its path, not {name!r}")
         return options
 
     def hello(self) -> list[tuple[str, ...]]:
@@ -119,24 +123,25 @@ class StoreAddress:
 def _place(text: str, port: int) -> ServerPlace:
     try:
         return ServerPlace.of(text, port)
-    except ValueError as why:
-        raise ValueError(f"redis.url: {why}") from None
+    except ValueError:
+        raise ValueError("with a host" if not text.partition(":")[0] else f"with hosts, not {text!r}") from None
 
 
 def _database(text: str) -> int:
-    if text.strip("/") and not text.strip("/").isdecimal():
-        raise ValueError(f"redis.url: database {text.strip('/')!r} is no number")
-    return int(text.strip("/") or 0)
+    number = text.strip("/")
+    if number and not (number.isascii() and number.isdecimal()):
+        raise ValueError(f"with the number of a database, not {number!r}")
+    return int(number or 0)
 
 
 def _tls(options: dict[str, str]) -> ssl.SSLContext:
     certificate, key = options.get("ssl_certfile"), options.get("ssl_keyfile")
     if key and not certificate:
-        raise ValueError("redis.url: ssl_keyfile without ssl_certfile")
+        raise ValueError("with ssl_certfile beside ssl_keyfile")
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
         if certificate:
             context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as why:
-        raise ValueError(f"redis.url: TLS: {why}") from None
+        raise ValueError(f"with certificates that can be read: {why}") from None
     return context

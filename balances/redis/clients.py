@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import redis.asyncio
@@ -30,6 +32,23 @@ def slow_client(url: str | StoreAddress) -> Any:
         del login["db"]
         return RedisCluster(startup_nodes=nodes, **login, **_tls(address), **more)
     return direct(address, address.places[0], **more)
+
+
+@contextlib.asynccontextmanager
+async def listening(client: Any) -> AsyncIterator[Any]:
+    """A PubSub for as long as the block lasts. What is published is heard at any node of a cluster, so one is chosen
+    among those that are there now."""
+    if is_cluster(client):
+        await client.initialize()
+        await client.nodes_manager.initialize()
+    async with client.pubsub() as heard:
+        yield heard
+
+
+async def values(client: Any, names: Sequence[str | bytes]) -> list[bytes | None]:
+    """What these keys hold; of a cluster not of one instant."""
+    found: list[bytes | None] = await (client.mget_nonatomic if is_cluster(client) else client.mget)(names)
+    return found
 
 
 def is_cluster(client: Any) -> bool:

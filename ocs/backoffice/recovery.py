@@ -48,7 +48,7 @@ async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: b
     alarms: list[str] = []
     async with backoffice.alone():
         pool, redis, now_ms = backoffice.pool.patient, backoffice.redis, backoffice.now_ms()
-        changes = await master.ahead(pool, redis)
+        changes = await master.ahead(pool, backoffice.projector.store)
         opened = Opened(0, "", 0, frozenset(), 0, 0)
         if not dry_run:
             logger().warning("ledger.recovery", by=actor, reason=reason, changes=changes)

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from balances.redis.connection import RedisConnection
+from balances.redis.links import store_link
 from ocs.charging.services import unserved
 from ocs.cli.effects import unsafe, without_effect
 from ocs.clock import now_ms, skew
@@ -117,7 +117,7 @@ def _missing(find: object) -> str:
 async def _redis(url: str) -> str:
     """Ungated: whether its history is open is for the keeper to see to."""
     try:
-        link = RedisConnection(url, now_ms=now_ms, unfenced=True)
+        link = store_link(url, now_ms=now_ms, unfenced=True)
     except ValueError as why:
         return str(why)
     await link.start(WAIT_S)

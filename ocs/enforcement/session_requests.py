@@ -16,6 +16,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.supervision import SessionRequest
+from balances.redis.clients import listening
 from balances.redis.pending import ended
 from balances.structs.session import Session
 
@@ -106,7 +107,7 @@ class SessionRequester:
         """Listen for receipts until cancelled; reconnects after each failure of Redis."""
         while True:
             try:
-                async with self._redis.pubsub() as heard:
+                async with listening(self._redis) as heard:
                     await heard.psubscribe(receipts(f"{self._name}.*"))
                     async for message in heard.listen():
                         if message["type"] == "psubscribe":

@@ -12,6 +12,7 @@ from typing import Final
 
 from balances import keys
 from balances.ledger.reader import STORE_AWAY, Client, Pulse
+from balances.redis.clients import listening
 from balances.redis.primaries import ALL, Primary
 
 AGAIN_S: Final = 0.5
@@ -84,7 +85,7 @@ class News:
         the store has counted them."""
         while True:
             try:
-                async with self._redis.pubsub() as heard:
+                async with listening(self._redis) as heard:
                     await heard.subscribe(keys.NEWS, keys.NEWS_NOW, keys.NEWS_JOBS)
                     async for message in heard.listen():
                         if message["type"] == "message":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from balances import keys
+from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import Quarantined, restore
 from balances.packing import pack
+from balances.redis.clients import is_cluster
 from balances.redis.connection import NotSent
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening, RestoredKey
@@ -56,7 +59,10 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         for session in found.sessions:
             if session.subscriber:
                 pipe.set(keys.where(session.id), keys.place(account, session.subscriber), nx=session.forget_ms > 0)
-        await pipe.execute()
+        with contextlib.suppress(
+            *(STORE_AWAY if is_cluster(redis) else ())
+        ):  # there PostgreSQL is always asked for them
+            await pipe.execute()
     check_epoch(store, account, epoch)
     return (await store.open(account, opening).wait()).status
 

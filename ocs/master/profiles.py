@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 import msgspec
 
 from balances import keys
+from balances.redis.clients import values
 from balances.redis.connection import NotSent
 from balances.redis.pending import Pending
 from ocs.charging.profile import Profile
 
 _decode: Final = msgspec.msgpack.Decoder(Profile).decode
+
+
+def is_profile(packed: bytes | None) -> TypeGuard[bytes]:
+    """Not the number that one leaves behind that is gone (projected_store.py)."""
+    return packed is not None and not packed.isdigit()
 
 
 class ProfileStore(Protocol):
@@ -68,7 +74,7 @@ class ProfileCache:
             return
         *packed, projected = values
         for identity, one in zip(identities, packed, strict=True):
-            if one is not None:
+            if is_profile(one):
                 try:
                     # Read at one instant, so every change up to `projected` is in it (projection.py). Without that
                     # mark a projection is under way: what is there may be used, who is not there is not nobody.
@@ -106,6 +112,6 @@ async def profiles_of(redis: Any, subscribers: Collection[str]) -> Mapping[str, 
     found: dict[str, Profile] = {}
     for start in range(0, len(names), AT_ONCE):
         some = names[start : start + AT_ONCE]
-        packed = await redis.mget([keys.profile(f"subscriber:{name}") for name in some])
-        found.update((name, _decode(one)) for name, one in zip(some, packed, strict=True) if one is not None)
+        packed = await values(redis, [keys.profile(f"subscriber:{name}") for name in some])
+        found.update((name, _decode(one)) for name, one in zip(some, packed, strict=True) if is_profile(one))
     return found

@@ -17,7 +17,7 @@ newer than the profile, and never older than what the account was told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,17 +29,15 @@ from ocs.charging.profile import FormerPayer, Profile, ServicePayer
 from ocs.master import catalog
 from ocs.master.former_payers import FORMER
 from ocs.master.limits import AS_ARRAY, limits_of
+from ocs.master.projected_store import ProfilePut, ProjectedStore, projected_store
 from ocs.master.subscribers import assignments_of, attributes_of
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
-    from redis.asyncio import Redis
 
+    from balances.redis.primaries import Primaries
     from balances.redis.store import Store
 
-TOLD: Final = f"{keys.PROJECTED}:told"
-TOKEN: Final = f"{keys.PROJECTED}:run"
-"""Number of the run that may write. A run that was overtaken finds another number and stops (WATCH)."""
 LOCK: Final = 0x6F6373_01
 """PostgreSQL advisory lock: one run at a time, for economy; right without it, by TOKEN."""
 BATCH: Final = 2_000
@@ -69,9 +67,6 @@ CHANGED: Final = f"""
 """
 
 
-NOTHING: Final[Mapping[str, Any]] = {}
-
-
 def teller(store: Store, now_ms: Callable[[], int]) -> Tell:
     """Tells an account its new `profile_rev`, by the script `settings`."""
 
@@ -92,20 +87,17 @@ class PostgresOlder(Exception):
     """PostgreSQL was put back from a backup, and lacks master data that the live store has."""
 
 
-class Overtaken(Exception):
-    """Another run began, so what this one has read may be old."""
-
-
-async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
+async def project(pool: Pool, store: ProjectedStore, tell: Tell) -> int:
     """Bring Redis up to the master data; returns the change number it is complete to."""
     # Everything on one connection: those that wait for their turn must not keep the one that runs from a second.
     async with pool.acquire() as db:
         newest = await db.fetchval("SELECT change FROM master")
-        if await redis.mget(keys.PROJECTED, TOLD) == [str(newest).encode()] * 2:  # the usual case, and no write
+        if await store.progress() == (newest, newest):  # the usual case, and no write
             return int(newest)
         await db.execute("SELECT pg_advisory_lock($1)", LOCK)
         try:
-            return await _Run(db, redis, tell, int(await redis.incr(TOKEN))).run()
+            await store.begin()
+            return await _Run(db, store, tell).run()
         finally:
             await db.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
@@ -113,8 +105,10 @@ async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
 class Projector:
     """Combines requests of one process: all that ask while a run is under way share the next run."""
 
-    def __init__(self, pool: Pool, redis: Redis, tell: Tell) -> None:
-        self._project = partial(project, pool, redis, tell)
+    def __init__(self, pool: Pool, redis: Any, tell: Tell, primaries: Primaries | None = None) -> None:
+        """primaries: of a cluster"""
+        self.store = projected_store(redis, primaries)
+        self._project = partial(project, pool, self.store, tell)
         self._running: asyncio.Task[int] | None = None
         self._next: asyncio.Task[int] | None = None
 
@@ -131,16 +125,15 @@ class Projector:
 
 
 class _Run:
-    def __init__(self, db: Connection, redis: Redis, tell: Tell, token: int) -> None:
+    def __init__(self, db: Connection, store: ProjectedStore, tell: Tell) -> None:
         self.db = db
-        self.redis: Any = redis  # its types know neither multi() nor text as a field
+        self.store = store
         self.tell = tell
-        self.token = token
 
     async def run(self) -> int:
         newest: int = await self.db.fetchval("SELECT change FROM master")
-        projected, told = await self.redis.mget(keys.PROJECTED, TOLD)
-        done = min(int(projected or 0), int(told or 0))
+        projected, told = await self.store.progress()
+        done = min(projected or 0, told or 0)
         if done > newest:  # nothing is written over what only the live store knows
             raise PostgresOlder(
                 f"the live store has {done - newest} changes of master data that PostgreSQL lacks: it was put back from"
@@ -150,45 +143,30 @@ class _Run:
             return done
         await self._profiles(done)
         await self._catalog(done)
-        await self._write({keys.PROJECTED: newest})
+        await self.store.complete(newest)
         await self._tell(done, newest)
-        await self._write({TOLD: newest})
+        await self.store.told(newest)
         return newest
-
-    async def _write(
-        self,
-        here: Mapping[str, bytes | int] = NOTHING,
-        gone: Sequence[str | bytes] = (),
-        hashes: Mapping[str, Mapping[str, bytes | int]] = NOTHING,
-    ) -> None:
-        """Write all of it, or nothing because another run has begun."""
-        async with self.redis.pipeline(transaction=True) as pipe:
-            await pipe.watch(TOKEN)
-            if int(await pipe.get(TOKEN) or 0) != self.token:
-                raise Overtaken
-            pipe.multi()
-            if here:
-                pipe.mset(here)
-            if gone:
-                pipe.unlink(*gone)
-            for name, fields in hashes.items():
-                pipe.hset(name, mapping=fields)
-            await pipe.execute()
 
     async def _profiles(self, done: int) -> None:
         """No upper bound: what changes while we read moves ahead of us and is met again."""
         after: tuple[int, str] = (done + 1, "")
         while rows := await self.db.fetch(CHANGED, *after, BATCH):
-            gone = [keys.profile(row["identity"]) for row in rows if row["account"] is None]
-            here = {keys.profile(row["identity"]): _profile(row) for row in rows if row["account"] is not None}
-            await self._write(here, gone)
+            await self.store.put(
+                [
+                    ProfilePut(
+                        keys.profile(row["identity"]), row["change"], None if row["account"] is None else _profile(row)
+                    )
+                    for row in rows
+                ]
+            )
             after = rows[-1]["change"], rows[-1]["identity"]
 
     async def _catalog(self, done: int) -> None:
         changed = await catalog.changed(self.db)
-        if changed is None or (changed <= done and await self.redis.exists(keys.CATALOG)):
+        if changed is None or (changed <= done and await self.store.has(keys.CATALOG)):
             return
-        await self._write(hashes={keys.CATALOG: {"version": changed, **await catalog.pack(self.db)}})
+        await self.store.put_hash(keys.CATALOG, {"version": changed, **await catalog.pack(self.db)})
 
     async def _tell(self, done: int, newest: int) -> None:
         after: tuple[int, str] = (done + 1, "")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from balances import keys
+from balances.redis.clients import values
 from balances.structs.account import Account
 from ocs.charging.profile import Profile
 from ocs.master import default_thresholds
@@ -20,7 +21,8 @@ from ocs.master.accounts import or_null
 from ocs.master.catalog import NONE, File
 from ocs.master.documents import MEDIA_TYPES, DocumentVersion, compiled
 from ocs.master.fee_assignments import follow_subscribers
-from ocs.master.projection import TOLD
+from ocs.master.profiles import is_profile
+from ocs.master.projected_store import TOLD, ProjectedStore
 from ocs.master.rates import Rate
 from ocs.master.subscribers import ASSIGNMENT_COLUMNS, assignment_record
 
@@ -50,10 +52,10 @@ class MasterRecovery(msgspec.Struct):
     """Subscribers whose recurring fees wait for a person: no entry says from when on they are settled."""
 
 
-async def ahead(pool: Pool, redis: Redis) -> int:
+async def ahead(pool: Pool, store: ProjectedStore) -> int:
     """By how many changes of master data the live store is ahead of PostgreSQL; 0: it is not."""
-    projected, told = await redis.mget(keys.PROJECTED, TOLD)
-    return max(0, min(int(projected or 0), int(told or 0)) - int(await pool.fetchval("SELECT change FROM master")))
+    projected, told = await store.progress()
+    return max(0, min(projected or 0, told or 0) - int(await pool.fetchval("SELECT change FROM master")))
 
 
 async def bring_back(pool: Pool, redis: Redis, now_ms: int, *, dry_run: bool) -> MasterRecovery:
@@ -72,7 +74,7 @@ async def bring_back(pool: Pool, redis: Redis, now_ms: int, *, dry_run: bool) ->
     await _look_for_deleted(pool, store, done)
     if not dry_run:
         # Numbers go on above the highest one that an account was told.
-        newest = max(int(number or 0) for number in await store.mget(keys.PROJECTED, TOLD))
+        newest = max(int(number or 0) for number in await values(store, [keys.PROJECTED, TOLD]))
         await pool.execute("UPDATE master SET change = greatest(change, $1) + 1", newest)
         await store.unlink(keys.PROJECTED, TOLD)
     return done
@@ -115,8 +117,8 @@ async def _profiles(
     if not names:
         return
     prefix = len(keys.profile(""))
-    packed = dict(zip((name.decode()[prefix:] for name in names), await redis.mget(names), strict=True))
-    found = {identity: _PROFILE.decode(one) for identity, one in packed.items() if one is not None}
+    packed = dict(zip((name.decode()[prefix:] for name in names), await values(redis, names), strict=True))
+    found = {identity: _PROFILE.decode(one) for identity, one in packed.items() if is_profile(one)}
     rows = await pool.fetch("SELECT identity, change FROM identities WHERE identity = ANY($1)", list(found))
     known = {row["identity"]: row["change"] for row in rows}
     newer = {identity: one for identity, one in found.items() if one.rev > known.get(identity, 0)}
@@ -251,8 +253,8 @@ async def _look_for_deleted(pool: Pool, redis: Any, done: MasterRecovery) -> Non
         AT_ONCE,
     ):
         last = rows[-1]["identity"]
-        there = await redis.mget([keys.profile(row["identity"]) for row in rows])
-        missing = [row["identity"] for row, one in zip(rows, there, strict=True) if one is None]
+        there = await values(redis, [keys.profile(row["identity"]) for row in rows])
+        missing = [row["identity"] for row, one in zip(rows, there, strict=True) if not is_profile(one)]
         done.without_profile += missing[: NAMED_MAX - len(done.without_profile)]
 
 

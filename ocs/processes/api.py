@@ -27,7 +27,7 @@ from ocs.master.voucher_keys import voucher_keys_of
 from ocs.net.own_certificate import OwnCertificate
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_admission, build_context, build_tracer
-from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, not_ready, witnessed
+from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, not_ready, primaries_of, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.telemetry import metrics
@@ -37,6 +37,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
     """The HTTP server; see ocs/api."""
     async with (
         live_store(config, supervisor) as (redis, store),
+        primaries_of(config, redis) as primaries,
         bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS) as pool,
         witnessed(store, pool, supervisor),
         SessionRequester(redis, TROUBLE).running() as requester,
@@ -51,7 +52,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             postgres,
             redis,
             store,
-            Projector(postgres, redis, teller(store, now_ms)),
+            Projector(postgres, redis, teller(store, now_ms), primaries),
             now_ms,
             ask_network=requester.ask,
             processes=lambda: others(supervisor),

@@ -44,7 +44,7 @@ from ocs.master.subscribers import served
 from ocs.net.diameter.peers import Peers
 from ocs.net.radius.clients import NasClients
 from ocs.net.radius.dynamic_authorization import DynamicAuthorizer
-from ocs.processes.stores import LISTENS, bounded_pool, live_store
+from ocs.processes.stores import LISTENS, bounded_pool, live_store, primaries_of
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.telemetry.log import logger
 
@@ -118,11 +118,12 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
     """Run a keeper until it is told to end; see ocs/keeper/keeper.py."""
     async with (
         live_store(config, supervisor) as (redis, store),
+        primaries_of(config, redis) as primaries,
         bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS) as pool,
         _pump(config, pool) as pump,
         DynamicAuthorizer(lambda: now_ms() // 1_000).open() as authorizer,
     ):
-        projector = Projector(pool, redis, teller(store, now_ms))
+        projector = Projector(pool, redis, teller(store, now_ms), primaries)
         peers = Peers(config.diameter.peers)
         tariffs = GradedTariffs(redis)
         profiles: ProfilesOf = lambda subscribers: profiles_of(redis, subscribers)  # noqa: E731

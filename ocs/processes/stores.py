@@ -15,9 +15,11 @@ from redis.exceptions import RedisError
 from balances.migrations.migrate import MigrationError, migrate
 from balances.redis.address import StoreAddress
 from balances.redis.clients import slow_client
+from balances.redis.cluster_primaries import ClusterPrimaries
 from balances.redis.link import StoreLink
 from balances.redis.links import store_link
 from balances.redis.pending import ended
+from balances.redis.primaries import OnePrimary, Primaries
 from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.processes.supervisor_link import SupervisorLink
@@ -46,16 +48,31 @@ def not_ready(link: StoreLink) -> str:
 
 @contextlib.asynccontextmanager
 async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
-    """The live store: a client for everything slow, and the connection of the hot path."""
+    """The live store: a client for everything slow, and the link of the hot path."""
     address = StoreAddress(config.redis.url.reveal())
     link = store_link(address, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
-    async with slow_client(address) as redis:
+    redis = slow_client(address)
+    try:
         await link.start(0)
         supervisor.at_beat(link.look)
-        try:
-            yield redis, MeteredStore(link, supervisor.meter, Witness(logger(), partial(_count_lost, supervisor)))
-        finally:
-            await link.stop()
+        yield redis, MeteredStore(link, supervisor.meter, Witness(logger(), partial(_count_lost, supervisor)))
+    finally:
+        await link.stop()
+        await redis.aclose()
+
+
+@contextlib.asynccontextmanager
+async def primaries_of(config: Config, redis: Redis) -> AsyncIterator[Primaries]:
+    """The servers that the live store has, looked for when they are needed first."""
+    address = StoreAddress(config.redis.url.reveal())
+    if address.kind != "cluster":
+        yield OnePrimary(redis)
+        return
+    primaries = ClusterPrimaries(address)
+    try:
+        yield primaries
+    finally:
+        await primaries.close()
 
 
 def _count_lost(supervisor: SupervisorLink, count: int) -> None:

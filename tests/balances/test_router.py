@@ -11,7 +11,6 @@ import hiredis
 import pytest
 
 from balances import keys
-from balances.redis import connection as wire
 from balances.redis.address import ServerPlace
 from balances.redis.connection import Lost, NotSent, RedisCall
 from balances.redis.router import ClusterLink
@@ -365,10 +364,10 @@ async def test_a_call_that_is_cut_off_twice_is_lost(
 
 
 async def test_what_a_primary_says_that_was_replaced_counts_nothing(
-    link: ClusterLink, cluster: FakeCluster, here: FakeNode, there: FakeNode
+    link: ClusterLink, cluster: FakeCluster, here: FakeNode, there: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hung, was failed over and goes on: what it executes then is lost with its history."""
-    monkeypatch.setattr(wire, "MEMBER_PATIENCE_S", 30.0)
+    monkeypatch.setattr(link._links[here.place], "_patience_s", 30.0)
     here.on = lambda _words: None
     sent = call(link)
     await reached(lambda: bool(here.calls()))

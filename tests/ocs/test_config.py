@@ -24,6 +24,9 @@ def from_file(text: str, path: Path, **more: Any) -> Config:
     return load(file, environ={}, **more)
 
 
+CLUSTER_URL = "redis+cluster://ocs:p%40ss@10.0.0.1:7000,[::1]:7001,h"
+
+
 def test_defaults_are_those_of_the_contract() -> None:
     found = load(environ={})
     assert (found.diameter.listen.host, found.diameter.listen.port) == ("127.0.0.1", 3868)
@@ -133,7 +136,13 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
             "expected one of learn, require, check",
         ),
         ("redis.url=http://x", "redis: expected url as one of redis://, rediss://, unix://"),
-        ("redis.url=redis+cluster://x", "not served yet"),
+        ("redis.url=redis+sentinel://x/main", "not served yet"),
+        ("redis.url=redis+cluster://h/1", "redis: expected url without a database: a cluster has only 0"),
+        ("redis.url=redis+cluster://", "redis: expected url with a host"),
+        ("redis.url=redis+cluster://h1,,h2", "redis: expected url with a host"),
+        ("redis.url=redis+cluster://u@h1", "redis: expected url with a password for its user"),
+        ("redis.url=redis+cluster://h1?ssl_ca_certs=/x", "redis: expected url with nothing behind its path"),
+        ("redis.url=rediss+cluster://h1?ssl_ca_certs=/nowhere", "redis: expected url with certificates that can be"),
         ("postgres.dsn=mysql://x", "postgres: expected dsn as postgresql://"),
         ("postgres.dsn=env:NOT_SET", "postgres.dsn: expected an environment variable after env:, but NOT_SET is not"),
         ("postgres.dsn=file:/nowhere", "postgres.dsn: expected a readable file after file:"),
@@ -290,7 +299,7 @@ def test_what_has_no_effect_is_told() -> None:
 
 
 def test_addresses_of_stores_as_people_write_them() -> None:
-    for url in ("redis://h", "rediss://u:p@h:1/2", "unix:///run/valkey.sock", "redis://[::1]:6379/0"):
+    for url in ("redis://h", "rediss://u:p@h:1/2", "unix:///run/valkey.sock", "redis://[::1]:6379/0", CLUSTER_URL):
         assert load(environ={}, overrides=[f"redis.url={url}"]).redis.url.reveal() == url
     for dsn in ("postgresql://h/x", "postgres://u:p@h:1/x", "postgresql://u@/x?host=%2Frun%2Fpg&port=5432"):
         assert load(environ={}, overrides=[f"postgres.dsn={dsn}"]).postgres.dsn.reveal() == dsn

@@ -10,6 +10,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.supervision import SessionRequest
+from balances.redis.clients import listening
 from ocs.enforcement.session_requests import ANSWER_S, NO_ROUTE, TIMEOUT, RequestReceipt, receipts
 from ocs.net.diameter.node import Node
 from ocs.telemetry import metrics
@@ -44,7 +45,7 @@ class SessionRequestSender:
         told = False
         while True:
             try:
-                async with self._redis.pubsub() as heard:
+                async with listening(self._redis) as heard:
                     await heard.subscribe(keys.SESSION_REQUESTS)
                     told = False
                     async for message in heard.listen():

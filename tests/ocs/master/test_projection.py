@@ -12,7 +12,8 @@ from balances.redis.connection import NotSent
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers
 from ocs.master.profiles import ProfileCache
-from ocs.master.projection import TOKEN, TOLD, Overtaken, PostgresOlder, project
+from ocs.master.projected_store import TOKEN, TOLD, Overtaken, WholeStore
+from ocs.master.projection import PostgresOlder, project
 from ocs.master.subscribers import Subscriber
 from tests.ocs.api_harness import ApiHarness
 
@@ -27,7 +28,7 @@ async def put(harness: ApiHarness, subscriber: str, account: str, *identities: s
 
 
 async def run(harness: ApiHarness) -> int:
-    return await project(harness.pool, harness.redis, projection.teller(harness.store, harness.now_ms))
+    return await project(harness.pool, WholeStore(harness.redis), projection.teller(harness.store, harness.now_ms))
 
 
 async def accounts_of(harness: ApiHarness) -> dict[str, str]:
@@ -136,7 +137,7 @@ async def run_without_pass(harness: ApiHarness) -> None:
     async def nobody(_account: str, _change: int, _limited: list[str]) -> None:
         pass
 
-    await project(harness.pool, harness.redis, nobody)
+    await project(harness.pool, WholeStore(harness.redis), nobody)
 
 
 async def test_a_run_that_failed_to_tell_is_made_good(harness: ApiHarness) -> None:
@@ -146,7 +147,7 @@ async def test_a_run_that_failed_to_tell_is_made_good(harness: ApiHarness) -> No
         raise NotSent("no pass")
 
     with pytest.raises(NotSent):
-        await project(harness.pool, harness.redis, fails)
+        await project(harness.pool, WholeStore(harness.redis), fails)
     assert (await accounts_of(harness))["msisdn:491"] == "a2"
     number = await run(harness)
     for account in ("a1", "a2"):

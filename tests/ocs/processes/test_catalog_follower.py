@@ -23,7 +23,13 @@ class Worker:
     def __init__(self, harness: ApiHarness) -> None:
         self.redis = harness.redis
         self.asked: list[tuple[Any, Any]] = []
-        self.link = cast(Any, SimpleNamespace(ask_too=lambda commands, heard: self.asked.append((commands, heard))))
+        self.link = cast(
+            Any,
+            SimpleNamespace(
+                ask_too=lambda commands, heard: self.asked.append((commands, heard)),
+                ask_each=lambda command, heard: self.asked.append(((command,), heard)),
+            ),
+        )
         self.context = cast(Any, SimpleNamespace(catalog=Catalog()))
         self.admission = Admission(100, 100)
         self.memory = b""

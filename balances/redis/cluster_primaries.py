@@ -1,0 +1,59 @@
+"""The primaries of a cluster, with the shards whose slots they have (primaries.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.clients import direct
+from balances.redis.primaries import Primary
+from balances.redis.topology import Topology, TopologyWatch
+
+CONNECT_S: Final = 2.0
+ANSWER_S: Final = 10.0
+"""For a single reply: what is frozen is given up, and looked at again."""
+
+
+class ClusterPrimaries:
+    """Knows of none before its first look."""
+
+    def __init__(self, address: StoreAddress) -> None:
+        self._address, self._watch = address, TopologyWatch(address)
+        self._seen: Topology | None = None
+        self._clients: dict[ServerPlace, Any] = {}
+        self._all: tuple[Primary, ...] = ()
+
+    def all(self) -> Sequence[Primary]:
+        return self._all
+
+    def of(self, shard: int) -> Primary | None:
+        return next((primary for primary in self._all if shard in primary.shards), None)
+
+    async def look(self) -> None:
+        topology = await self._watch.look()
+        if topology is self._seen:
+            return
+        self._seen = topology
+        found = []
+        for place in topology.places:
+            shards = frozenset(topology.shards_of(place))
+            if shards:
+                name, client = f"{place.host}:{place.port}", self._client(place)
+                found.append(Primary(name, client, shards, topology.epochs[place], clustered=True))
+        self._all = tuple(found)
+        for gone in self._clients.keys() - set(topology.places):
+            await self._clients.pop(gone).aclose()
+
+    def _client(self, place: ServerPlace) -> Any:
+        if place not in self._clients:
+            self._clients[place] = direct(
+                self._address, place, protocol=2, socket_connect_timeout=CONNECT_S, socket_timeout=ANSWER_S
+            )
+        return self._clients[place]
+
+    async def close(self) -> None:
+        await self._watch.close()
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
