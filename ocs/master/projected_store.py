@@ -55,7 +55,7 @@ class Overtaken(Exception):
     """Another run began, so what this one has read may be old."""
 
 
-class Progress(NamedTuple):
+class ProjectedUpTo(NamedTuple):
     """Change numbers."""
 
     projected: int | None
@@ -74,7 +74,7 @@ class ProfilePut(NamedTuple):
 
 
 class ProjectedStore(Protocol):
-    async def progress(self) -> Progress: ...
+    async def progress(self) -> ProjectedUpTo: ...
     async def begin(self) -> None:
         """A run begins, and the one before it is over."""
 
@@ -101,8 +101,8 @@ class WholeStore:
         self._redis = redis
         self._token = 0
 
-    async def progress(self) -> Progress:
-        return Progress(*map(_number, await self._redis.mget(keys.PROJECTED, TOLD)))
+    async def progress(self) -> ProjectedUpTo:
+        return ProjectedUpTo(*map(_number, await self._redis.mget(keys.PROJECTED, TOLD)))
 
     async def begin(self) -> None:
         self._token = int(await self._redis.incr(TOKEN))
@@ -152,7 +152,7 @@ class SlottedStore:
         self._token = 0
         self._histories: dict[str, str] = {}
 
-    async def progress(self) -> Progress:
+    async def progress(self) -> ProjectedUpTo:
         await self._primaries.look()
         marks: list[int | None] = [_number(await self._redis.get(keys.PROJECTED))]
         for primary in self._primaries.all():
@@ -160,7 +160,7 @@ class SlottedStore:
             marks += map(_number, await send(primary.client, [["GET", keys.projected(shard)] for shard in shards]))
         whole = len(marks) == 1 + keys.SHARDS and None not in marks
         told = _number(await self._redis.get(TOLD))
-        return Progress(min(mark for mark in marks if mark is not None) if whole else None, told)
+        return ProjectedUpTo(min(mark for mark in marks if mark is not None) if whole else None, told)
 
     async def begin(self) -> None:
         self._token = int(await self._redis.incr(TOKEN))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from balances import keys
@@ -210,15 +211,15 @@ async def test_what_is_projected_is_marked_on_every_primary(cluster: LiveCluster
     await old.begin()
     await store.begin()
     names = [keys.profile(str(number)) for number in range(20)]
-    await store.put([ProfilePut(name, 7, pack(["s", "a", 7])) for name in names])
+    await store.put([ProfilePut(name, 7, msgspec.msgpack.encode(["s", "a", 7])) for name in names])
     with pytest.raises(Overtaken):
-        await old.put([ProfilePut(names[0], 6, pack(["s", "a", 6]))])
+        await old.put([ProfilePut(names[0], 6, msgspec.msgpack.encode(["s", "a", 6]))])
     # A run that was overtaken between its look and its write changes nothing.
     old._token = store._token
-    await old.put([ProfilePut(names[0], 6, pack(["s", "old", 6])), ProfilePut(names[1], 6, None)])
-    assert await values(client, names) == [pack(["s", "a", 7])] * 20
+    await old.put([ProfilePut(names[0], 6, msgspec.msgpack.encode(["s", "old", 6])), ProfilePut(names[1], 6, None)])
+    assert await values(client, names) == [msgspec.msgpack.encode(["s", "a", 7])] * 20
     await store.put([ProfilePut(names[2], 8, None)])
-    await old.put([ProfilePut(names[2], 7, pack(["s", "old", 7]))])
+    await old.put([ProfilePut(names[2], 7, msgspec.msgpack.encode(["s", "old", 7]))])
     assert await values(client, [names[2]]) == [b"8"]
     await store.complete(8)
     assert await store.progress() == (8, None)
