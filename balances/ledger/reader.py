@@ -14,12 +14,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from redis.asyncio import Redis
 from redis.exceptions import AskError, RedisError, TryAgainError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from balances import keys
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, parse_id
+from balances.redis.clients import slow_client
 from balances.redis.connection import pack_words
 from balances.redis.primaries import Primary
 
@@ -51,7 +51,7 @@ def of_redis(why: Exception) -> bool:
 
 
 def connect(url: str) -> Client:
-    return Redis.from_url(url, protocol=2)
+    return slow_client(url)
 
 
 class ServerIdentity(NamedTuple):

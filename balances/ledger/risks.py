@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, NamedTuple
 from redis.exceptions import ResponseError
 
 from balances import keys
-from balances.ledger.reader import Client, connect
-from balances.redis.primaries import Primary
+from balances.ledger.reader import Client
+from balances.redis.cluster_primaries import primaries_at
+from balances.redis.primaries import Primaries, Primary
 
 Name = Literal[
     "eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen", "version"
@@ -33,11 +34,18 @@ class Risk(NamedTuple):
 
 async def risks_at(url: str, durability: str) -> list[Risk]:
     """The risks of the store at an address. STORE_AWAY when it cannot be asked."""
-    redis = connect(url)
-    try:
-        return await risks_of(redis, durability)
-    finally:
-        await redis.aclose()
+    async with primaries_at(url) as primaries:
+        return await risks_of_all(primaries, durability)
+
+
+async def risks_of_all(primaries: Primaries, durability: str) -> list[Risk]:
+    """Each once, with the first primary that has it."""
+    found: dict[str, Risk] = {}
+    for primary in primaries.all():
+        where = f"{primary.name}: " if primary.clustered else ""
+        for risk in await risks_of(primary.client, durability):
+            found.setdefault(risk.name, risk._replace(text=where + risk.text))
+    return list(found.values())
 
 
 async def risks_of(redis: Client, durability: str) -> list[Risk]:
@@ -104,10 +112,15 @@ def judge(settings: Mapping[str, str], durability: str) -> list[Risk]:
     return found
 
 
+def installation_key(primary: Primary) -> str:
+    """Where a primary has the id of the installation that it belongs to."""
+    return keys.own(min(primary.shards), keys.INSTALLATION) if primary.clustered else keys.INSTALLATION
+
+
 async def other_installation(primary: Primary, ours: str) -> Risk | None:
     """Whether the primary belongs to another installation than this PostgreSQL, whose id is `ours`. One that belongs to
     nobody is ours from here on."""
-    name = keys.own(min(primary.shards), keys.INSTALLATION) if primary.clustered else keys.INSTALLATION
+    name = installation_key(primary)
     if await primary.client.set(name, ours, nx=True):
         return None
     return foreign(await primary.client.get(name), ours)

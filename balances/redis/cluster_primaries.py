@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from balances.redis.address import ServerPlace, StoreAddress
-from balances.redis.clients import direct
-from balances.redis.primaries import Primary
+from balances.redis.clients import direct, slow_client
+from balances.redis.primaries import OnePrimary, Primaries, Primary
 from balances.redis.topology import Topology, TopologyWatch
 
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 10.0
 """For a single reply: what is frozen is given up, and looked at again."""
+
+
+@contextlib.asynccontextmanager
+async def primaries_at(url: str) -> AsyncIterator[Primaries]:
+    """The primaries of the store at an address, for as long as the block lasts. STORE_AWAY: nobody says which."""
+    address = StoreAddress(url)
+    if address.kind != "cluster":
+        client = slow_client(address)
+        try:
+            yield OnePrimary(client)
+        finally:
+            await client.aclose()
+        return
+    primaries = ClusterPrimaries(address)
+    try:
+        await primaries.look()
+        yield primaries
+    finally:
+        await primaries.close()
 
 
 class ClusterPrimaries:

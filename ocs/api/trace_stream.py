@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from balances import keys
 from balances.ledger.reader import STORE_AWAY
+from balances.redis import clients
 from balances.redis.pending import ended
 from ocs.api.live import CUT, HEARTBEAT_S, LEAVE, MEDIA_TYPE, WRITE_S
 from ocs.api.trace_views import sighting_view
@@ -63,7 +64,7 @@ class TraceStream(Response):
     async def _listen(self, listening: asyncio.Event) -> None:
         """What the processes publish. Nothing is kept for a viewer that is cut off from the live store."""
         with contextlib.suppress(*STORE_AWAY):
-            async with cast("Any", self._backoffice.redis).pubsub() as heard:
+            async with clients.listening(self._backoffice.redis) as heard:
                 await heard.subscribe(keys.trace_channel(self._wish.id))
                 async for message in heard.listen():
                     listening.set()

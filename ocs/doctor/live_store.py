@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from balances import keys
-from balances.ledger.reader import STORE_AWAY, connect
+from balances.ledger.reader import STORE_AWAY
 from balances.ledger.risks import risks_of
+from balances.redis.cluster_primaries import primaries_at
 from balances.redis.scripts import LIBRARY
 from ocs.clock import monotonic_us, now_ms, skew
 from ocs.config import Config
@@ -24,16 +25,16 @@ AWAY_MEANS: Final = "nothing can be charged: requests are answered busy, or not 
 
 
 async def examine_live_store(config: Config, url: str) -> Examined:
-    redis: Any = connect(url)
     facts: list[str] = []
+    findings: list[DoctorFinding] = []
     try:
-        async with asyncio.timeout(WAIT_S):
-            findings = [finding async for finding in _looked_at(config, redis, facts)]
+        async with asyncio.timeout(WAIT_S), primaries_at(url) as primaries:
+            for primary in primaries.all():
+                facts += [primary.name] if primary.clustered else []
+                findings += [finding async for finding in _looked_at(config, primary.client, facts)]
     except STORE_AWAY as why:
         trouble = str(why) or type(why).__name__
         findings = [error(f"it does not answer: {trouble}", AWAY_MEANS, "start it, or mend redis.url", "OcsUnanswered")]
-    finally:
-        await redis.aclose()
     return Examined("live store", findings, facts)
 
 

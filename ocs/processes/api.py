@@ -58,6 +58,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             processes=lambda: others(supervisor),
             priced_by=lambda: priced_by(supervisor),
             context=context,
+            primaries=primaries,
             newest=catalog.newest,
             store_ms_max=config.http.store_ms_max,
             access=config.access,

@@ -139,6 +139,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             pool,
             store,
             logger(),
+            primaries=primaries,
             now_ms=now_ms,
             token=secrets.token_hex(8),
             project=projector.project,

@@ -6,10 +6,19 @@ import asyncio
 from collections.abc import Collection
 from typing import Final
 
-from balances import keys
-from balances.ledger.reader import STORE_AWAY, connect
-from balances.ledger.risks import Risk, foreign, installation, other_installation, risks_at, risks_of
+from balances.ledger.reader import STORE_AWAY
+from balances.ledger.risks import (
+    Risk,
+    foreign,
+    installation,
+    installation_key,
+    other_installation,
+    risks_at,
+    risks_of,
+    risks_of_all,
+)
 from balances.ledger.writer import Pool
+from balances.redis.cluster_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
 from ocs.config import Config
 from ocs.stores.postgres_check import installation_at
@@ -95,19 +104,15 @@ async def refused_at_start(config: Config) -> str:
 
 async def store_troubles(config: Config) -> list[tuple[str, str]]:
     """For `ocs check`: what was checked, and what is wrong with it. An accepted risk is named and is no failure."""
-    redis = connect(config.redis.url.reveal())
     try:
-        async with asyncio.timeout(WAIT_S):
-            found = await risks_of(redis, config.durability)
-            theirs = await redis.get(keys.INSTALLATION)
+        async with asyncio.timeout(WAIT_S), primaries_at(config.redis.url.reveal()) as primaries:
+            found = await risks_of_all(primaries, config.durability)
+            theirs = [await primary.client.get(installation_key(primary)) for primary in primaries.all()]
     except STORE_AWAY as why:
         return [("redis settings", f"cannot be asked for: {str(why) or type(why).__name__}")]
-    finally:
-        await redis.aclose()
     ours = None if config.postgres.embedded else await installation_at(config.postgres.dsn.reveal(), WAIT_S)
-    other = foreign(theirs, ours) if ours is not None else None
-    if other is not None:
-        found.append(other)
+    others = [foreign(one, ours) for one in theirs] if ours is not None else []
+    found += [other for other in others if other is not None][:1]
     accepted = config.redis.accept_risks
     return [
         (f"redis, {risk.name}", f"{risk.text} [redis.accept_risks: {risk.name}]")
