@@ -9,6 +9,7 @@ from typing import Final
 PERMISSIONS: Final[dict[str, str]] = {
     "accounts.read": "See accounts, their balances, entries, thresholds and limits",
     "accounts.write": "Open accounts, change their settings, suspend, close empty ones and open them again",
+    "accounts.give-credit": "Also let accounts go further below zero: raise their credit limit",
     "accounts.close": "Close accounts, and pay out or write off what they still have",
     "accounts.top-up": "Add money or units that were paid for",
     "offers.read": "See top-up offers",

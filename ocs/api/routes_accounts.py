@@ -68,6 +68,7 @@ async def put_account(call: ApiCall) -> ApiReply:
             customer=body.customer,
             tags=body.tags,
             suspend_for=REASONS[body.suspend_for or "operator"],
+            gives_credit=call.authority.may("accounts.give-credit"),
         ),
         call.caller,
         call.precondition.check,

@@ -112,7 +112,7 @@ class AccountPut(Input, frozen=True):
 
     currency: Currency
     credit_limit: MoneyFromZero | None = None
-    """How far below zero the main balance may go; new: 0."""
+    """How far below zero the main balance may go; new: 0. To raise it takes `accounts.give-credit`."""
     suspend_below: Money | None = None
     """Suspended for credit below this settled balance; "" in the answer: never."""
     resume_at: Money | None = None

@@ -20,7 +20,15 @@ from balances.structs.posting import AccountClosing, AccountSettings, ClosingRes
 from ocs.audit import trail
 from ocs.backoffice import life
 from ocs.backoffice.amounts import money, quantity
-from ocs.backoffice.errors import BalanceRemains, Invalid, NotFound, StillHeld, Unavailable, VersionConflict
+from ocs.backoffice.errors import (
+    BalanceRemains,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StillHeld,
+    Unavailable,
+    VersionConflict,
+)
 from ocs.charging.currencies import NUMBERS
 from ocs.master import accounts, clocks
 from ocs.master.accounts import AccountRow, check_currency
@@ -58,6 +66,8 @@ class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
     """When it ends, where its state is to be `grace`."""
     customer: str | None = None
     tags: Sequence[str] | None = None
+    gives_credit: bool = True
+    """Whether it may raise the credit limit, which is as good as money."""
 
 
 # --- looking
@@ -188,6 +198,7 @@ async def put(backoffice: BackOffice, wanted: WantedAccount, actor: str, expect:
     row = await accounts.get(backoffice.pool, wanted.id)
     if row is None:
         expect(None)
+        _check_credit(wanted, 0)
         row, made = await accounts.create(backoffice.pool, _new(wanted))
         if made:
             await restore(backoffice, row.id)
@@ -220,6 +231,12 @@ def _new(wanted: WantedAccount) -> AccountRow:
     )
 
 
+def _check_credit(wanted: WantedAccount, credit_limit: int) -> None:
+    """Raises Forbidden. credit_limit: as it is; who changes the account meanwhile is found out by its revision"""
+    if not wanted.gives_credit and (wanted.credit_limit or 0) > credit_limit:
+        raise Forbidden("credit_limit: to raise it takes the permission accounts.give-credit")
+
+
 def _restless() -> Invalid:
     return Invalid("resume_at", "not below suspend_below, or the account would never be at rest")
 
@@ -241,6 +258,7 @@ async def _update(
 ) -> AccountRow:
     check_currency(row, wanted.currency)
     now, _ = await read(backoffice, row)
+    _check_credit(wanted, now.credit_limit)
     zone = wanted.time_zone if wanted.time_zone != row.time_zone else None
     if settings.suspend_below is not None and settings.resume_at is None and now.resume_at < settings.suspend_below:
         settings.resume_at = settings.suspend_below

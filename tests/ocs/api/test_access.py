@@ -21,7 +21,12 @@ from tests.ocs.api_harness import ApiHarness
 
 def test_every_operation_names_its_permission_and_every_permission_allows_something() -> None:
     needed = {operation.permission for operation in OPERATIONS if operation.permission in PERMISSIONS}
-    by_a_field = {"accounts.adjust-held", "accounts.make-debt", "passwords.export"}  # of a body or a query
+    by_a_field = {
+        "accounts.adjust-held",
+        "accounts.give-credit",
+        "accounts.make-debt",
+        "passwords.export",
+    }  # of a body or a query
     assert needed | by_a_field == PERMISSIONS.keys()
     unguarded = {operation.path for operation in OPERATIONS if operation.permission not in PERMISSIONS}
     assert {operation.path for operation in OPERATIONS if operation.permission == OPEN} == {"/healthz", "/readyz"}
@@ -360,6 +365,28 @@ async def test_of_two_roles_the_wider_limit_holds() -> None:
     both = authority_of("anna", ("cashier", "care"), SHIPPED)
     assert sorted(str(one.each) for one in both.limits("accounts.adjust", "EUR")) == ["20.00", "50.00"]
     assert authority_of("anna", ("cashier", "admin"), SHIPPED).limits("accounts.adjust", "EUR") == []
+
+
+async def test_credit_is_given_by_who_may_give_it(harness: ApiHarness) -> None:
+    """It is as good as money: whoever changes accounts all day does not raise it, and keeps or lowers it."""
+    await harness.account(credit_limit="5.00")
+    care = await person(harness, "anna", "care")
+
+    async def put(account: str, **body: Any) -> httpx.Response:
+        return await care.call("PUT", f"/v1/accounts/{account}", {"currency": "EUR"} | body, if_match="*")
+
+    refused = await put("a1", credit_limit="5.01")
+    assert (refused.status_code, refused.json()["type"]) == (403, "urn:ocs:problem:forbidden")
+    assert "accounts.give-credit" in refused.json()["detail"]
+    for limit in ("5.00", "2.00"):
+        assert (await put("a1", credit_limit=limit, customer=limit)).json()["credit_limit"] == limit
+    assert (await put("a1", credit_limit="5.00")).status_code == 403
+    fresh = await care.call("PUT", "/v1/accounts/a2", {"currency": "EUR", "credit_limit": "0.01"})
+    assert fresh.status_code == 403
+    assert (await harness.call("GET", "/v1/accounts/a2")).status_code == 404
+    billing = await person(harness, "otto", "billing")
+    body = {"currency": "EUR", "credit_limit": "50.00"}
+    assert (await billing.call("PUT", "/v1/accounts/a1", body, if_match="*")).status_code == 200
 
 
 # --- a second person
