@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from balances import keys
 from balances.structs.account import MAIN
-from balances.structs.posting import Post, Posting
+from balances.structs.posting import BucketExtension, Post, Posting
 from balances.structs.record import CounterAccount
 from tariffs.units import Kind
 
@@ -21,6 +23,18 @@ KEPT_MS: Final = 30 * 86_400_000
 WHY: Final = "voucher"
 ClaimRow = Mapping[str, Any]
 """By the columns of `voucher_claims`."""
+
+
+class VoucherGift(msgspec.Struct, array_like=True, frozen=True):
+    """What the offer of its batch gives besides the money, as it stood when the voucher was claimed."""
+
+    postings: list[Posting] = []
+    extends: list[BucketExtension] = []
+    resets: list[str] = []
+
+
+NO_GIFT: Final = VoucherGift()
+_gift: Final = msgspec.json.Decoder(VoucherGift).decode
 
 
 def post_of(claim: ClaimRow, now_ms: int) -> Post:
@@ -43,18 +57,21 @@ def post_of(claim: ClaimRow, now_ms: int) -> Post:
         name=claim["name"],
         window_ms=window_ms,
     )
+    gift = _gift(claim["gift"]) if claim["gift"] is not None else NO_GIFT
     return Post(
         account=claim["account"],
         key=keys.voucher_key(claim["batch"], claim["serial"]),
         fingerprint=f"{claim['batch']} {claim['serial']} {claim['kind']} {claim['amount']}",
         now_ms=now_ms,
-        postings=[posting],
+        postings=[posting, *gift.postings],
         own_only=False,
         remember_ms=KEPT_MS,
         actor=claim["claimed_by"],
-        reason=f"voucher {claim['batch']} {claim['serial']}",
+        reason=f"voucher {claim['batch']} {claim['serial']}" + (f", offer {claim['offer']}" if claim["offer"] else ""),
         reference=claim["reference"],
         tags=claim["tags"],
+        extends=gift.extends,
+        resets=gift.resets,
     )
 
 
@@ -67,7 +84,7 @@ async def write(pg: Any, credited: Sequence[tuple[Any, ...]]) -> None:
 
 
 _CLAIM: Final = """
-    SELECT c.*, b.kind, b.amount, b.valid_for_s, b.from_first_use, b.priority, b.scope, b.name, b.currency
+    SELECT c.*, b.kind, b.amount, b.valid_for_s, b.from_first_use, b.priority, b.scope, b.name, b.currency, b.offer
     FROM voucher_claims c JOIN voucher_batches b ON b.id = c.batch
 """
 

@@ -63,6 +63,7 @@ async def put_batch(call: ApiCall) -> ApiReply:
         length=body.length or made_here,
         count=body.count,
         reference=body.reference,
+        offer=body.offer or "",
     )
     return ApiReply(await _batch_view(call, await vouchers.make_batch(call.backoffice, batch, call.caller)))
 
@@ -124,6 +125,7 @@ async def _batch_view(call: ApiCall, row: BatchRow) -> schema.VoucherBatchView:
         redeemed_value=quantity(kind, report.redeemed * row["amount"]),
         outstanding_value=quantity(kind, report.outstanding * row["amount"]),
         reference=row["reference"],
+        offer=row["offer"] or None,
         created=time_of(row["created_ms"]),
         created_by=row["created_by"],
         exported=time_or_none(row["exported_ms"] or 0),

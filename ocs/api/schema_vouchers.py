@@ -61,6 +61,8 @@ class VoucherBatchPut(Input, frozen=True, kw_only=True):
     length: Annotated[int, Meta(ge=4, le=64)] | None = None
     """Characters of a code with its check character; as many as 64 bits of randomness take, unless given."""
     reference: Reference = ""
+    offer: Id | None = None
+    """A top-up offer: the money goes to the main balance, with what the offer gives when it is redeemed."""
 
 
 class VoucherBatchView(Struct, frozen=True):
@@ -90,6 +92,7 @@ class VoucherBatchView(Struct, frozen=True):
     redeemed_value: Quantity
     outstanding_value: Quantity
     reference: str
+    offer: str | None
     created: Time
     created_by: str
     exported: Time | None

@@ -78,17 +78,22 @@ async def gift(backoffice: BackOffice, row: AccountRow, name: str, paid: int) ->
     """What a payment of so many micro-units gives now by an offer. Raises Unresolved and Invalid, which say why it is
     not to be had, and AccountClosed."""
     offer = await offers.get(backoffice.pool, name)
+    now, _ = await accounts.read(backoffice, row)
+    return gift_of(row, now, name, offer, paid, backoffice.now_ms())
+
+
+def gift_of(row: AccountRow, now: Account, name: str, offer: TopUpOffer | None, paid: int, now_ms: int) -> Gift:
+    """The same of an offer that was looked up. now: the account"""
     if offer is None:
         raise Unresolved(f"offer: there is no offer {name}")
     if offer.currency != row.currency:
         raise Invalid("offer", f"{name} is for accounts in {offer.currency}, account {row.id} is in {row.currency}")
     band = offer.band_of(paid)
     if band is None:
-        raise Invalid("amount", f"offer {name} takes {_takes(offer)}, found {money(paid)}")
-    now, _ = await accounts.read(backoffice, row)
+        raise Invalid("amount", f"offer {name} takes {takes(offer)}, found {money(paid)}")
     if now.state & SuspendReasons.CLOSED:
         raise AccountClosed(postings.closed(row.id))
-    now_ms = max(backoffice.now_ms(), now.clock_ms)
+    now_ms = max(now_ms, now.clock_ms)
     extends = [BucketExtension(one.bucket, _after(one.days, now_ms)) for one in band.extends]
     return Gift(
         offer=offer,
@@ -99,7 +104,7 @@ async def gift(backoffice: BackOffice, row: AccountRow, name: str, paid: int) ->
     )
 
 
-def _takes(offer: TopUpOffer) -> str:
+def takes(offer: TopUpOffer) -> str:
     return ", ".join(
         f"{money(one.least)} or more" if one.most is None else f"{money(one.least)} to {money(one.most)}"
         for one in offer.bands

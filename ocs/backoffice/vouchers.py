@@ -9,11 +9,12 @@ import msgspec
 
 from balances.ledger import voucher_claims
 from balances.ledger.in_words import time_of
-from balances.ledger.voucher_claims import ClaimRow
-from balances.structs.account import BUCKETS_MAX, SuspendReasons
+from balances.ledger.voucher_claims import ClaimRow, VoucherGift
+from balances.structs.account import BUCKETS_MAX, Account, SuspendReasons
 from balances.structs.posting import PostingOutcome
 from ocs.backoffice import accounts, postings
-from ocs.backoffice.amounts import KINDS, quantity
+from ocs.backoffice import offers as gifts
+from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.errors import (
     AccountClosed,
     BackOfficeError,
@@ -24,13 +25,14 @@ from ocs.backoffice.errors import (
     LockedOut,
     NoRoom,
     NotFound,
+    Unresolved,
 )
 from ocs.backoffice.postings import Order
 from ocs.charging.currencies import NUMBERS
 from ocs.config import VoucherRules
 from ocs.events.outbox import emit
 from ocs.events.types import VoucherBatchExported, VoucherLockedOut, VoucherRedeemed
-from ocs.master import voucher_tries
+from ocs.master import offers, voucher_tries
 from ocs.master import vouchers as rows
 from ocs.master.voucher_codes import (
     BITS_DEFAULT,
@@ -86,10 +88,25 @@ async def make_batch(backoffice: BackOffice, batch: VoucherBatch, actor: str) ->
     if past and await rows.get(backoffice.pool, batch.id) is None:
         raise Invalid("expires", "in the future")
     await postings.check_scope(backoffice, batch.scope)
+    if batch.offer:
+        await _check_offer(backoffice, batch)
     row = await rows.insert(backoffice.pool, batch, actor, backoffice.now_ms())
     while row["made"] < row["count"]:
         row = {**row, "made": await rows.make_lot(backoffice.pool, row, keys)}
     return row
+
+
+async def _check_offer(backoffice: BackOffice, batch: VoucherBatch) -> None:
+    """Raises Invalid, Unresolved: what it is worth is a payment into the main balance that the offer takes."""
+    if batch.kind != Kind.MONEY or batch.valid_for_s or batch.scope or batch.name:
+        raise Invalid("offer", "only of money for the main balance: without valid_for_s, scope and name")
+    offer = await offers.get(backoffice.pool, batch.offer)
+    if offer is None:
+        raise Unresolved(f"offer: there is no offer {batch.offer}")
+    if offer.currency != batch.currency:
+        raise Invalid("offer", f"{batch.offer} is for {offer.currency}, the vouchers are in {batch.currency}")
+    if offer.band_of(batch.amount) is None:
+        raise Invalid("amount", f"offer {batch.offer} takes {gifts.takes(offer)}, found {money(batch.amount)}")
 
 
 async def batch_of(backoffice: BackOffice, batch: str) -> BatchRow:
@@ -251,7 +268,7 @@ async def redeem(
     room = EXACT_MAX - max(sum(b.amount for b in now.buckets if b.kind == kind) for kind in Kind)
     room = room if len(now.buckets) < BUCKETS_MAX else 0
     async with backoffice.pool.acquire() as pg, pg.transaction():
-        outcome = await _claim(backoffice, pg, row, wanted, order, room)
+        outcome = await _claim(backoffice, pg, row, now, wanted, order, room)
     claim, refused, word = outcome
     backoffice.vouchers.tries[word,] += 1
     if refused is not None:
@@ -269,7 +286,13 @@ class ClaimOutcome(NamedTuple):
 
 
 async def _claim(
-    backoffice: BackOffice, pg: Any, row: AccountRow, wanted: WantedRedemption, order: Order, room: int
+    backoffice: BackOffice,
+    pg: Any,
+    row: AccountRow,
+    now: Account,
+    wanted: WantedRedemption,
+    order: Order,
+    room: int,
 ) -> ClaimOutcome:
     desk, now_ms = backoffice.vouchers, backoffice.now_ms()
     guessers: list[Guesser] = [("account", row.id)]
@@ -295,10 +318,15 @@ async def _claim(
         await _wrong(pg, guessers, desk.rules, now_ms)
         return ClaimOutcome(None, NotFound("no voucher has this code"), "wrong")
     state = state_of(voucher, now_ms)
-    if state == "active" and (refused := _misfit(row, voucher, room)) is not None:
-        await voucher_tries.take_back(pg, guessers, forgiven=False)
-        return ClaimOutcome(None, refused, "misfit")
-    claim = await _insert(pg, voucher, row, wanted, order, now_ms) if state == "active" else None
+    gift: VoucherGift | None = None
+    if state == "active":
+        try:
+            _check_fit(row, voucher, room)
+            gift = await _gift(pg, row, now, voucher, now_ms)
+        except BackOfficeError as refused:
+            await voucher_tries.take_back(pg, guessers, forgiven=False)
+            return ClaimOutcome(None, refused, "misfit")
+    claim = await _insert(pg, voucher, row, wanted, order, now_ms, gift) if state == "active" else None
     if claim is None:
         again = await voucher_claims.of_request(pg, order.key)  # the same request, at the same time
         if again is not None and again["fingerprint"] == order.fingerprint:
@@ -327,23 +355,43 @@ async def _claim(
     return ClaimOutcome(claim, None, RIGHT)
 
 
-def _misfit(row: AccountRow, voucher: VoucherRow, room: int) -> BackOfficeError | None:
-    """Why an account cannot take it: found before it is claimed, since a claim is not taken back."""
+FULL: Final = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
+
+
+def _check_fit(row: AccountRow, voucher: VoucherRow, room: int) -> None:
+    """Raises why an account cannot take it: found before it is claimed, since a claim is not taken back."""
     if voucher["kind"] == Kind.MONEY and voucher["currency"] != row.currency:
-        return Conflict(f"the voucher is in {voucher['currency']}, the account in {row.currency}")
+        raise Conflict(f"the voucher is in {voucher['currency']}, the account in {row.currency}")
     if voucher["amount"] >= room:
-        return NoRoom("it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets")
-    return None
+        raise NoRoom(FULL)
+
+
+async def _gift(pg: Any, row: AccountRow, now: Account, voucher: VoucherRow, now_ms: int) -> VoucherGift | None:
+    """What the offer of its batch gives now. Raises why it is not to be had."""
+    if not voucher["offer"]:
+        return None
+    offer = await offers.get(pg, voucher["offer"])
+    found = gifts.gift_of(row, now, voucher["offer"], offer, voucher["amount"], now_ms)
+    if len(now.buckets) + len(found.postings) > BUCKETS_MAX:
+        raise NoRoom(FULL)
+    return VoucherGift(found.postings, found.extends, [counter.key for counter in found.resets])
 
 
 async def _insert(
-    pg: Any, voucher: VoucherRow, row: AccountRow, wanted: WantedRedemption, order: Order, now_ms: int
+    pg: Any,
+    voucher: VoucherRow,
+    row: AccountRow,
+    wanted: WantedRedemption,
+    order: Order,
+    now_ms: int,
+    gift: VoucherGift | None,
 ) -> ClaimRow | None:
     """The claim, if nobody has it and it is redeemable still; blocking waits for it, and it for a block."""
     made = await pg.fetchval(
         "INSERT INTO voucher_claims"
-        " (batch, serial, account, source, reference, claimed_ms, claimed_by, request, fingerprint, tags)"
-        " SELECT v.batch, v.serial, $3, $4, $5, $6, $7, $8, $9, $10"
+        " (batch, serial, account, source, reference, claimed_ms, claimed_by, request, fingerprint, tags,"
+        " gift)"
+        " SELECT v.batch, v.serial, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb"
         " FROM vouchers v JOIN voucher_batches b ON b.id = v.batch"
         " WHERE v.batch = $1 AND v.serial = $2 AND NOT v.blocked AND b.state = 'active'"
         " FOR SHARE ON CONFLICT DO NOTHING RETURNING serial",
@@ -357,6 +405,7 @@ async def _insert(
         order.key,
         order.fingerprint,
         order.tags,
+        None if gift is None else msgspec.json.encode(gift).decode(),
     )
     return None if made is None else await voucher_claims.of_voucher(pg, voucher["batch"], voucher["serial"])
 

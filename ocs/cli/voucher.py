@@ -38,6 +38,7 @@ def _batch_table(found: Any) -> None:
         "exported",
     )
     worth = [("worth", f"{found['amount']} {unit}"), ("scope", ", ".join(found["scope"])), ("name", found["name"])]
+    worth += [("offer", found["offer"])] if found["offer"] else []
     values = [(f"value {name}", f"{found[f'{name}_value']} {unit}") for name in ("redeemed", "outstanding")]
     facts(f"batch {found['id']}", [*worth, *((name, found[name]) for name in names), *values])
 
@@ -75,6 +76,7 @@ def _voucher_table(found: Any) -> None:
 @click.option("--codes", type=click.Choice(["letters", "digits", "imported"]), default="letters", show_default=True)
 @click.option("--length", type=int, help="Characters (default: 64 bits of randomness).")
 @click.option("--reference", default="", help="For your books.")
+@click.option("--offer", callback=given, help="A top-up offer: what it gives for such a payment comes with the money.")
 @json_option
 @remote
 def make_batch(server: Remote, batch: str, as_json: bool, scope: tuple[str, ...], **given_: Any) -> None:

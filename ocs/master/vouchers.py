@@ -41,6 +41,8 @@ class VoucherBatch(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     count: int
     reference: str
+    offer: str = ""
+    """By which the money of it is a payment; "" for none."""
 
 
 _COLUMNS: Final = VoucherBatch.__struct_fields__
@@ -141,7 +143,8 @@ async def set_state(pool: Any, batch: str, state: str) -> BatchRow | None:
 # --- single vouchers
 
 _VOUCHER: Final = """
-    SELECT v.batch, v.serial, v.blocked, b.state AS batch_state, b.expires_ms, b.kind, b.amount, b.currency, b.alphabet,
+    SELECT v.batch, v.serial, v.blocked, b.state AS batch_state, b.expires_ms, b.kind, b.amount, b.currency,
+        b.offer, b.alphabet,
         c.account, c.source, c.reference, c.claimed_ms, c.claimed_by, c.credited_ms, c.seq
     FROM vouchers v JOIN voucher_batches b ON b.id = v.batch
         LEFT JOIN voucher_claims c ON c.batch = v.batch AND c.serial = v.serial

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -352,3 +353,93 @@ async def test_a_repeat_after_its_key_is_forgotten_credits_nothing(harness: ApiH
     again = await redeem(harness, code, "k1")
     assert (again.status_code, again.json()) == (201, first.json())
     assert await balance(harness) == "10.00"
+
+
+SPRING: dict[str, Any] = {
+    "currency": "EUR",
+    "bands": [
+        {
+            "minimum": "10.00",
+            "bonus": {"percent": "10", "days": 30, "name": "spring"},
+            "units": [{"kind": "octets", "amount": "500", "days": 7, "name": "week"}],
+            "extends": [{"bucket": "old", "days": 30}],
+        }
+    ],
+}
+
+
+async def offered(harness: ApiHarness, **more: Any) -> list[str]:
+    await harness.account()
+    assert (await harness.call("PUT", "/v1/top-up-offers/spring", SPRING)).status_code == 201
+    return await made(harness, offer="spring", **more)
+
+
+async def held_of(harness: ApiHarness) -> dict[str, str]:
+    found = (await harness.call("GET", "/v1/accounts/a1")).json()
+    return {one["name"]: one["amount"] for one in found["buckets"]}
+
+
+async def test_a_voucher_with_an_offer_gives_what_the_offer_gives(harness: ApiHarness) -> None:
+    """In one posting, once; as the offer stands when it is redeemed, not when the batch was made."""
+    codes = await offered(harness)
+    ends = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    await harness.top_up("1", kind="octets", name="old", valid_until=ends)
+    twice = SPRING["bands"][0] | {"bonus": {"percent": "20", "days": 30, "name": "spring"}}
+    changed = await harness.call("PUT", "/v1/top-up-offers/spring", SPRING | {"bands": [twice]}, if_match="*")
+    assert changed.status_code == 200, changed.text
+    done = await redeem(harness, codes[0], "k1")
+    assert done.status_code == 201, done.text
+    assert await held_of(harness) == {"main": "10.00", "spring": "2.00", "week": "500", "old": "1"}
+    old = next(one for one in (await harness.call("GET", "/v1/accounts/a1")).json()["buckets"] if one["name"] == "old")
+    assert old["valid_until"] > (datetime.now(UTC) + timedelta(days=29)).isoformat()
+    assert (await redeem(harness, codes[0], "k1")).json() == done.json()
+    await proved(harness)
+    entries = (await harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    assert [(one["why"], one["amount"], one["reason"]) for one in entries[1:]] == [
+        *(("voucher", "10.00", "voucher b1 1, offer spring"), ("bonus", "2.00", "voucher b1 1, offer spring")),
+        ("bonus", "500", "voucher b1 1, offer spring"),
+    ]
+    assert (await harness.call("GET", "/v1/voucher-batches/b1")).json()["offer"] == "spring"
+
+
+async def test_who_completes_a_claim_gives_what_the_offer_gave_then(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between claim and credit; the offer is gone when the keeper comes."""
+    codes = await offered(harness)
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.backoffice.vouchers._credited", killed)
+        assert (await redeem(harness, codes[0], "k1")).status_code == 500
+    assert (await harness.call("DELETE", "/v1/top-up-offers/spring", if_match="*")).status_code == 204
+    await finish(harness.pool, harness.store, Log(), harness.now_ms() + UNFINISHED_MS + 1, None)
+    assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
+    assert (await redeem(harness, codes[0], "k1")).status_code == 201
+    assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
+    refused = await redeem(harness, codes[1], "k2")
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:ocs:problem:unresolved")
+    assert (await harness.call("GET", "/v1/voucher-batches/b1/vouchers/2")).json()["state"] == "active"
+    await proved(harness)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"offer": "none"},
+        {"amount": "9.99"},
+        {"currency": "USD"},
+        {"scope": ["data"]},
+        {"valid_for_s": 60},
+        {"name": "x"},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+async def test_offers_that_a_batch_does_not_name(harness: ApiHarness, more: dict[str, Any]) -> None:
+    await harness.tariff()
+    assert (await harness.call("PUT", "/v1/top-up-offers/spring", SPRING)).status_code == 201
+    body = TEN | {"count": 1, "offer": "spring"} | more
+    put = await harness.call("PUT", "/v1/voucher-batches/b1", body)
+    assert put.status_code == 422, put.text
