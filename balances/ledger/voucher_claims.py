@@ -31,6 +31,7 @@ class VoucherGift(msgspec.Struct, array_like=True, frozen=True):
     postings: list[Posting] = []
     extends: list[BucketExtension] = []
     resets: list[str] = []
+    grace_until_ms: int = 0
 
 
 NO_GIFT: Final = VoucherGift()
@@ -72,6 +73,7 @@ def post_of(claim: ClaimRow, now_ms: int) -> Post:
         tags=claim["tags"],
         extends=gift.extends,
         resets=gift.resets,
+        grace_until_ms=gift.grace_until_ms,
     )
 
 

@@ -47,6 +47,7 @@ end
 
 local result, before = refusal_of_post(change, post), #change.entries
 for _, extension in ipairs(post[POST.extends]) do extend_buckets(change, extension) end
+prolong_grace(change, post[POST.grace_until_ms])
 reset_limits(change, post[POST.resets])
 turn_back_counters(change, post[POST.returns])
 for _, posting in ipairs(post[POST.postings]) do

@@ -22,6 +22,15 @@ def end_grace(change: AccountChange) -> bool:
     return True
 
 
+def prolong_grace(change: AccountChange, until_ms: int) -> None:
+    """A grace ends no sooner than then; none is begun, none that has ended is undone (charging.md 23). Supervision
+    looks when it would have ended, and again then."""
+    account = change.account
+    if account.state & SuspendReasons.GRACE and account.grace_until_ms < until_ms:
+        account.grace_until_ms = until_ms
+        account.rev += 1
+
+
 def activate(change: AccountChange) -> None:
     """An account that was created is active from now on."""
     account = change.account

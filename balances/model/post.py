@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
+from balances.model.life import prolong_grace
 from balances.model.posting import (
     add_bucket,
     as_much_as_there_is,
@@ -33,6 +34,7 @@ def post(store: ModelStore, post: Post) -> Reply:
     result, before = refusal_of_post(change, post), len(change.entries)
     for extension in post.extends:
         extend_buckets(change, extension)
+    prolong_grace(change, post.grace_until_ms)
     reset_limits(change, post.resets)
     turn_back_counters(change, post.returns)
     for posting in post.postings:

@@ -117,6 +117,8 @@ class Post(AccountOperation, array_like=True):
     """See Record."""
     returns: list[CounterReturn] = []
     """Of counters that a refund turns back."""
+    grace_until_ms: int = 0
+    """A grace that the account is in ends no sooner; 0: when it does."""
 
 
 class Transfer(AccountOperation, array_like=True):

@@ -83,6 +83,7 @@ async def quote_top_up(call: ApiCall) -> ApiReply:
                 for bucket, until_ms in found.extended
             ],
             resets=[_reset(counter.key, counter.used) for counter in found.resets],
+            grace_until=time_or_none(found.grace_until_ms),
         )
     )
 
@@ -110,6 +111,7 @@ def _band_of(band: schema.PayBand, at: str) -> OfferBand:
         ),
         extends=tuple(OfferExtension(one.bucket, one.days) for one in band.extends),
         resets=tuple(dict.fromkeys(band.resets)),
+        grace_days=band.grace_days,
     )
 
 
@@ -159,6 +161,7 @@ def _band_view(band: OfferBand) -> schema.PayBand:
         ],
         extends=[schema.GivenValidity(one.bucket, one.days) for one in band.extends],
         resets=list(band.resets),
+        grace_days=band.grace_days,
     )
 
 

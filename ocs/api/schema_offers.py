@@ -76,6 +76,9 @@ class PayBand(Input, frozen=True):
     resets: Annotated[list[Id], Meta(max_length=16)] = field(default_factory=list)
     """Spending limits by their names, of the account and of its subscribers: what was used of them in this period is
     forgotten."""
+    grace_days: Days | None = None
+    """A grace that the account is in ends no sooner than so many times 24 hours after the top-up; none begins or ends
+    by that."""
 
 
 PayBands = Annotated[list[PayBand], Meta(min_length=1, max_length=16)]
@@ -156,3 +159,5 @@ class TopUpQuote(Struct, frozen=True):
     gives: list[QuotedBucket]
     extends: list[QuotedExtension]
     resets: list[QuotedReset]
+    grace_until: Time | None
+    """When a grace of the account would end then; null: it is in none, or it ends as it would."""

@@ -72,6 +72,8 @@ class Gift(msgspec.Struct, frozen=True):
     """Buckets that end later by that, as they are, and when."""
     resets: list[Counter]
     """Of spending limits, as they are."""
+    grace_until_ms: int = 0
+    """Until when its grace goes on; 0: it is in none, or none ends later by that."""
 
 
 async def gift(backoffice: BackOffice, row: AccountRow, name: str, paid: int) -> Gift:
@@ -101,6 +103,7 @@ def gift_of(row: AccountRow, now: Account, name: str, offer: TopUpOffer | None, 
         extends=extends,
         extended=_extended(now, extends, now_ms),
         resets=_limits(now, band.resets, now_ms),
+        grace_until_ms=_grace(now, band, now_ms),
     )
 
 
@@ -144,6 +147,12 @@ def _extended(now: Account, extends: Sequence[BucketExtension], now_ms: int) -> 
     ]
 
 
+def _grace(now: Account, band: OfferBand, now_ms: int) -> int:
+    until_ms = _after(band.grace_days, now_ms) if band.grace_days is not None else 0
+    is_longer = now.state & SuspendReasons.GRACE and now_ms < now.grace_until_ms < until_ms
+    return until_ms if is_longer else 0
+
+
 def _limits(now: Account, names: Sequence[str], now_ms: int) -> list[Counter]:
     """Counters of these limits in the period of now, of the account and of its subscribers."""
     return [
@@ -179,5 +188,6 @@ async def top_up(
         wanted.postings += given.postings
         wanted.extends = given.extends
         wanted.resets = [counter.key for counter in given.resets]
+        wanted.grace_until_ms = given.grace_until_ms
 
     return row, await postings.post(backoffice, row, wanted, complete, Moved(order.warrant, {Kind.MONEY: paid}))

@@ -374,7 +374,7 @@ async def _gift(pg: Any, row: AccountRow, now: Account, voucher: VoucherRow, now
     found = gifts.gift_of(row, now, voucher["offer"], offer, voucher["amount"], now_ms)
     if len(now.buckets) + len(found.postings) > BUCKETS_MAX:
         raise NoRoom(FULL)
-    return VoucherGift(found.postings, found.extends, [counter.key for counter in found.resets])
+    return VoucherGift(found.postings, found.extends, [counter.key for counter in found.resets], found.grace_until_ms)
 
 
 async def _insert(

@@ -31,7 +31,12 @@ def _band(band: Any) -> tuple[str, ...]:
         paid,
         _bonus(band["bonus"]) if band["bonus"] else "",
         ", ".join(f"{one['amount']} {one['kind']}{_until(one)}" for one in band["units"]),
-        ", ".join(f"{one['bucket']}: {one['days']} days" for one in band["extends"]),
+        ", ".join(
+            [
+                *(f"{one['bucket']}: {one['days']} days" for one in band["extends"]),
+                *([f"grace: {band['grace_days']} days"] if band["grace_days"] else []),
+            ]
+        ),
         ", ".join(band["resets"]),
     )
 
@@ -117,6 +122,7 @@ def quote(server: Remote, name: str, account: str, amount: str, as_json: bool) -
         lines += [
             (f"limit {o['limit']} of {o['subscriber'] or 'the account'}", "begins anew", "") for o in found["resets"]
         ]
+        lines += [("grace", "", found["grace_until"])] if found["grace_until"] else []
         rows(f"{account}: {found['amount']} with offer {name}", ("what", "change", "ends"), lines)
 
     body = {"amount": amount, "offer": name}

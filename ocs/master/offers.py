@@ -69,6 +69,8 @@ class OfferBand(msgspec.Struct, frozen=True, kw_only=True):
     extends: tuple[OfferExtension, ...] = ()
     resets: tuple[str, ...] = ()
     """Names of spending limits."""
+    grace_days: int | None = None
+    """A grace of the account ends no sooner than so many times 24 hours after the top-up."""
 
 
 class TopUpOffer(msgspec.Struct, frozen=True, kw_only=True):

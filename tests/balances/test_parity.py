@@ -399,6 +399,7 @@ class RandomGateway:
             resets=rng.choice(([], [], ["=spent"], ["none", "=octets", "=spent"])),
             tags=TAGS[self.bundle_keys % 2],
             returns=self.returns(),
+            grace_until_ms=rng.choice((0, 0, self.now_ms + 60_000, self.now_ms + 10**8)),
         )
         for posting in postings:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3

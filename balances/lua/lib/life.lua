@@ -15,6 +15,16 @@ local function end_grace(change)
   return true
 end
 
+-- A grace ends no sooner than then; none is begun, none that has ended is undone (charging.md 23). Supervision looks when it
+-- would have ended, and again then.
+local function prolong_grace(change, until_ms)
+  local account = change.account
+  if has_state(account, SUSPENDREASONS.GRACE) and account[ACCOUNT.grace_until_ms] < until_ms then
+    account[ACCOUNT.grace_until_ms] = until_ms
+    account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
+  end
+end
+
 -- An account that was created is active from now on.
 local function activate(change)
   local account = change.account

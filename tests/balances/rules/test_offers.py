@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from balances.structs.account import MAIN
+from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Action, Result
 from balances.structs.posting import BucketExtension, Posting
 from balances.structs.thresholds import CrossingKind, CrossingOf
@@ -137,3 +137,22 @@ def test_a_reversal_takes_the_bonus_from_where_it_went(opened: Opened, spent: in
         return
     assert outcome is not None
     assert (world.status, outcome.result, world.money) == ("refused", Result.CREDIT_LIMIT, (100, 0))
+
+
+def test_a_grace_ends_no_sooner_and_none_begins_or_is_undone(opened: Opened) -> None:
+    world = opened(0)
+    paid(world, grace_until_ms=world.now_ms + 9 * HOUR)
+    assert (world.account.state, world.account.grace_until_ms) == (0, 0)
+    world.settings(set_state=SuspendReasons.GRACE, grace_until_ms=world.now_ms + 5 * HOUR)
+    rev = world.account.rev
+    paid(world, grace_until_ms=world.now_ms + 2 * HOUR)
+    assert (world.account.grace_until_ms - world.now_ms, world.account.rev) == (5 * HOUR, rev)
+    paid(world, grace_until_ms=world.now_ms + 9 * HOUR)
+    assert (world.account.grace_until_ms - world.now_ms, world.account.rev) == (9 * HOUR, rev + 1)
+    world.wait(5 * HOUR)
+    world.expire("")
+    assert world.account.state == SuspendReasons.GRACE, "supervision looks again when it ends"
+    world.wait(4 * HOUR)
+    paid(world, grace_until_ms=world.now_ms + 9 * HOUR)
+    assert (world.account.state, world.account.grace_until_ms) == (SuspendReasons.OVERDUE, 0)
+    world.audit()

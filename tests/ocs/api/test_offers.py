@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -197,3 +198,23 @@ def test_a_percentage_is_rounded_down_once_and_never_more_than_the_most(
     given = msgspec.structs.replace(bonus, most=None).of(paid) - 7
     assert given % step == 0
     assert given * 10_000 <= exact < (given + step) * 10_000
+
+
+async def test_an_offer_prolongs_a_grace(harness: ApiHarness) -> None:
+    band = {"minimum": "5.00", "grace_days": 14}
+    assert (await harness.call("PUT", OFFER, {"currency": "EUR", "bands": [band]})).status_code == 201
+    assert (await harness.call("GET", OFFER)).json()["bands"][0]["grace_days"] == 14
+    soon = datetime.now(UTC) + timedelta(days=2)
+    await harness.account(state="grace", grace_until=soon.isoformat())
+    await harness.account("a2")
+    body = {"amount": "5.00", "offer": "spring"}
+    quoted = [(await harness.call("POST", f"/v1/accounts/{one}/topups/quote", body)).json() for one in ("a1", "a2")]
+    assert quoted[1]["grace_until"] is None
+    for account in ("a1", "a2"):
+        assert (await harness.top_up("5.00", account, offer="spring")).status_code == 201
+    one, two = [(await harness.call("GET", f"/v1/accounts/{account}")).json() for account in ("a1", "a2")]
+    assert one["state"] == "grace"
+    until = datetime.fromisoformat(one["grace_until"]) - datetime.now(UTC)
+    assert timedelta(days=13, hours=23) < until <= timedelta(days=14)
+    assert quoted[0]["grace_until"] <= one["grace_until"]
+    assert (two["state"], two["grace_until"]) == ("active", None)
