@@ -3,6 +3,7 @@ section 17)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from balances.ledger import transfers
@@ -18,10 +19,11 @@ CHAIN_MAX: Final = 32
 """So many merges, one after the other, are followed."""
 
 _MERGED: Final = """
-    SELECT t.*, h.seq, EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source AND e.seq > t.sent_seq
-            AND e.why IN ('top-up', 'voucher', 'transfer')) AS reopened
-    FROM transfers t JOIN account_heads h ON h.account = t.source
-    WHERE t.source = $1 AND t.merges ORDER BY t.sent_ms DESC, t.id DESC LIMIT 1
+    SELECT t.*, h.seq, EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source
+            AND e.seq > COALESCE(t.sent_seq, 0) AND e.why IN ('top-up', 'voucher', 'transfer')) AS reopened
+    FROM unnest($1::text[]) AS closed (account) JOIN account_heads h ON h.account = closed.account
+    CROSS JOIN LATERAL (SELECT * FROM transfers WHERE source = closed.account AND merges
+        ORDER BY sent_ms DESC, id DESC LIMIT 1) t
 """
 _STATE: Final = "SELECT state FROM standings WHERE account = $1"
 
@@ -30,23 +32,20 @@ async def order_late_money(pool: Pool, now_ms: int) -> None:
     """Order the merge of what is there now: one for each state of an account, whoever orders it."""
     after = (0, "")
     while found := await standing(pool, WantedStandings(state="closed", free_from=1), after, AT_ONCE):
-        for one in found:
-            await _order(pool, one.account, now_ms)
+        for merged in await _merged(pool, [one.account for one in found]):
+            await _order(pool, merged, now_ms)
         after = (found[-1].free, found[-1].account)
 
 
-async def _merged(pool: Pool, account: str) -> Record | None:
-    """Its last merge, if the other account took all of it, and nobody has put money into this one by hand since: then
-    it was opened again, and what comes in may be somebody else's."""
-    row = await pool.fetchrow(_MERGED, account)
-    return row if row is not None and row["state"] == TransferState.RECEIVED and not row["reopened"] else None
+async def _merged(pool: Pool, accounts: Sequence[str]) -> Sequence[Record]:
+    """Of each its last merge, if the other account took all of it, and nobody has put money into this one by hand
+    since: then it was opened again, and what comes in may be somebody else's."""
+    rows = await pool.fetch(_MERGED, accounts)
+    return [row for row in rows if row["state"] == TransferState.RECEIVED and not row["reopened"]]
 
 
-async def _order(pool: Pool, account: str, now_ms: int) -> None:
-    merged = await _merged(pool, account)
-    if merged is None:
-        return
-    heir = await _heir(pool, merged["target"])
+async def _order(pool: Pool, merged: Record, now_ms: int) -> None:
+    account, heir = merged["source"], await _heir(pool, merged["target"])
     if heir is None:
         return
     id_ = transfers.transfer_id(account, f"late {merged['seq']}")
@@ -62,8 +61,8 @@ async def _heir(pool: Pool, account: str) -> str | None:
         state = await pool.fetchval(_STATE, account)
         if state is None or not state & SuspendReasons.CLOSED:
             return account
-        merged = await _merged(pool, account)
-        if merged is None:
+        merged = await _merged(pool, [account])
+        if not merged:
             return None
-        account = merged["target"]
+        account = merged[0]["target"]
     return None
