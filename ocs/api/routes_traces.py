@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
 from ocs.api.operation import ApiCall, ApiReply, Operation
@@ -18,7 +19,9 @@ async def begin_trace(call: ApiCall) -> ApiReply:
     if len(said) != 1:
         raise Invalid("", "one of subscriber, peer and session")
     found = wanted.subscriber or "", wanted.peer or "", wanted.session or ""
-    return ApiReply(trace_view(await traces.begin(call.backoffice, call.caller, *found)), status=201)
+    return ApiReply(
+        trace_view(await traces.begin(call.backoffice, secrets.token_hex(8), call.caller, *found)), status=201
+    )
 
 
 async def list_traces(call: ApiCall) -> ApiReply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -25,15 +24,18 @@ SESSIONS_MAX: Final = 1_000
 """Open sessions that are looked for from the start; others are learnt as they are seen."""
 
 
-async def begin(backoffice: BackOffice, caller: str, subscriber: str, peer: str, session: str) -> TraceWish:
-    """Begin a trace for a caller. It is on the audit trail before anything is seen."""
+async def begin(backoffice: BackOffice, trace: str, caller: str, subscriber: str, peer: str, session: str) -> TraceWish:
+    """Begin a trace for a caller. It is on the audit trail before anything is seen.
+
+    trace:  its id, which nobody can guess
+    """
     running = await listed(backoffice)
     if len(running) >= TRACES_MAX:
         who = ", ".join(sorted({one.caller for one in running}))
         raise Conflict(f"{TRACES_MAX} traces are running already, of {who}: `ocs trace --list` shows them")
     await trail.intend(backoffice.pool, "", "", None)
     now = backoffice.now_ms()
-    wish = TraceWish(secrets.token_hex(8), caller, now, now + LEASE_MS, subscriber, (), peer, session)
+    wish = TraceWish(trace, caller, now, now + LEASE_MS, subscriber, (), peer, session)
     wish = await _found(backoffice, wish)
     await _keep(backoffice, wish)
     return wish

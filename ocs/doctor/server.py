@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.config_values import Listen
 from ocs.doctor.finding import DoctorFinding, Examined, Severity, error, warning
@@ -189,4 +190,4 @@ def seconds_left(file: Path) -> float:
     """Until the first certificate in a PEM file ends."""
     decoded = ssl._ssl._test_decode_cert(str(file))  # type: ignore[attr-defined]  # the library reads no file otherwise
     ends = datetime.strptime(decoded["notAfter"], "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
-    return (ends - datetime.now(UTC)).total_seconds()
+    return ends.timestamp() - now_ms() / 1_000

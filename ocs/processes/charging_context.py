@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import socket
 from collections.abc import Callable
 
 from balances.redis.store import Store
@@ -71,6 +72,6 @@ def build_admission(config: Config, store: MeteredStore) -> Admission:
 
 def build_tracer(config: Config, supervisor: SupervisorLink, store: MeteredStore) -> Tracer:
     """Which looks who traces with each check of the fence."""
-    tracer = Tracer(store.link, supervisor.name, config.radius.known.attributes)
+    tracer = Tracer(store.link, supervisor.name, config.radius.known.attributes, socket.gethostname())
     store.link.ask_too(LOOK_WHO_TRACES, tracer.looked)
     return tracer

@@ -30,7 +30,7 @@ TEXT_MAX: Final = 120
 """Characters of each part: a peer says what it likes."""
 
 
-class Refusal(NamedTuple):
+class RefusedParty(NamedTuple):
     kind: RefusalKind
     who: str
     """Origin-Host, address or identity."""
@@ -42,7 +42,7 @@ class Refusal(NamedTuple):
 class RefusalRecord(msgspec.Struct, frozen=True):
     """What the book has of one."""
 
-    refusal: Refusal
+    refusal: RefusedParty
     times: int
     """Within the time it is kept."""
     last_ms: int
@@ -57,10 +57,10 @@ class BookLink(Protocol):
 class RefusalBook:
     def __init__(self, link: BookLink, now_ms: Callable[[], int]) -> None:
         self._command, self._now_ms = link.command, now_ms
-        self._counts: dict[Refusal, int] = {}
+        self._counts: dict[RefusedParty, int] = {}
 
     def note(self, kind: RefusalKind, who: str, by: str, why: str) -> None:
-        one = Refusal(kind, who[:TEXT_MAX], by[:TEXT_MAX], why[:TEXT_MAX])
+        one = RefusedParty(kind, who[:TEXT_MAX], by[:TEXT_MAX], why[:TEXT_MAX])
         if one in self._counts:
             self._counts[one] += 1
         elif len(self._counts) < TOLD_MAX:
@@ -106,6 +106,6 @@ async def refusals(redis: Any, now_ms: int) -> list[RefusalRecord]:
         return []
     times = await redis.hmget(keys.REFUSALS, [field for field, _ in last])
     return [
-        RefusalRecord(msgspec.json.decode(field, type=Refusal), int(count or 1), int(at_ms))
+        RefusalRecord(msgspec.json.decode(field, type=RefusedParty), int(count or 1), int(at_ms))
         for (field, at_ms), count in zip(last, times, strict=True)
     ]

@@ -8,7 +8,6 @@ is told how much.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -40,14 +39,18 @@ class TraceLink(Protocol):
 
 
 class Tracer:
-    """process: what this process is called beside others of the host"""
+    """
+    process: what this process is called beside others of the host
+    host:    its host
+    known:   attributes of RADIUS, some of which are never shown
+    """
 
-    def __init__(self, link: TraceLink, process: str, known: AttributeTable) -> None:
+    def __init__(self, link: TraceLink, process: str, known: AttributeTable, host: str = "") -> None:
         self.watched: tuple[WatchedFor, ...] = ()
         """Empty: nobody traces."""
         self.known = known
         self._link, self._process = link, process
-        self._host = socket.gethostname()
+        self._host = host
         self._under_way = self._in_second = self._second = 0
 
     # ---- what is wanted
@@ -101,7 +104,7 @@ class Tracer:
         self, watched: Sequence[WatchedFor], protocol: str, peer: str, local: Socket, remote: Socket, heard_us: int
     ) -> TracedRequest:
         """One that is wanted, from when it came (`monotonic_us`)."""
-        sighting = Sighting(self._host, self._process, 0, protocol, False, peer, _ours(local, remote), remote)
+        sighting = Sighting(self._host, self._process, 0, protocol, False, peer, local, remote)
         return TracedRequest(self, watched, sighting, heard_us)
 
     # ---- what is told
@@ -140,16 +143,3 @@ NOBODY: Final = Tracer(_NoLink(), "", AttributeTable())
 def _values(raw: Sequence[bytes]) -> Sequence[bytes]:
     """Of a reply to HGETALL."""
     return raw[1::2]
-
-
-def _ours(local: Socket, remote: Socket) -> Socket:
-    """Our address as that peer sees it, where we listen on all of them."""
-    if local[0] not in ("0.0.0.0", "::"):
-        return local
-    family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as asking:
-        try:
-            asking.connect(remote)  # sends nothing
-            return (str(asking.getsockname()[0]), local[1])
-        except OSError:
-            return local

@@ -9,6 +9,7 @@ from ocs.charging.radius.calls import VOICE, call_name
 from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import nas_name, session_name
 from ocs.clock import monotonic_us
+from ocs.net.own_address import seen_from
 from ocs.net.radius.clients import NasClient
 from ocs.tracing.hidden import radius_hidden
 from ocs.tracing.matching import WhoAndWhat
@@ -59,7 +60,7 @@ class RadiusSightings:
         watched = self.tracer.wanting(octets, names, about)
         if not watched:
             return None
-        trace = self.tracer.request(watched, PROTOCOL, client.name, ours, source, monotonic_us())
+        trace = self.tracer.request(watched, PROTOCOL, client.name, seen_from(ours, source), source, monotonic_us())
         trace.received(radius_hidden(octets, self.tracer.known))
         found = about()
         if found is not None:
