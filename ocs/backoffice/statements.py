@@ -62,7 +62,16 @@ async def of_account(
     group_by: key of a charging tag, by which entries are told apart too; None: by none
     """
     check_period(from_ms, until_ms)
-    return await _of(backoffice, await accounts.find(backoffice, account), from_ms, until_ms, group_by)
+    found = await _of(backoffice, await accounts.find(backoffice, account), from_ms, until_ms, group_by)
+    _check_grouping(backoffice, group_by, [found])
+    return found
+
+
+def _check_grouping(backoffice: BackOffice, key: str | None, found: Sequence[Statement]) -> None:
+    """A key that is not declared sums what entries say that were posted while it was; where none does, it is wrong."""
+    if key is None or key in backoffice.tags or any(one.tag is not None for each in found for one in each.sums.reasons):
+        return
+    raise Invalid("group_by", f"expected {', '.join(backoffice.tags) or 'none'} (ledger.tags), found {key}")
 
 
 def check_period(from_ms: int, until_ms: int) -> None:
@@ -89,6 +98,7 @@ async def of_customer_accounts(
     if len(rows) > ACCOUNTS_MAX:
         raise Invalid("customer", f"it has more than {ACCOUNTS_MAX} accounts: ask for them one by one")
     found = [await _of(backoffice, row, from_ms, until_ms, group_by) for row in rows]
+    _check_grouping(backoffice, group_by, found)
     currencies = sorted({one.row.currency for one in found})
     return found, [_together(name, [one.sums for one in found if one.row.currency == name]) for name in currencies]
 

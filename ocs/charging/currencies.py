@@ -25,4 +25,7 @@ NUMBERS: Final[dict[str, int]] = {
     )
 }
 
+NOT_KNOWN: Final = "expected an ISO 4217 code such as EUR, not {}"
+"""Of a tariff: no account has such a currency and no rate exchanges it, so it would price nothing."""
+
 CODES: Final = {number: code for code, number in NUMBERS.items()}

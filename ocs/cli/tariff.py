@@ -44,6 +44,7 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
 
     Also says what is legal and probably not meant: notes, warnings, and errors, which fail.
     """
+    from ocs.charging.currencies import NOT_KNOWN, NUMBERS
     from ocs.cli.findings import report
     from ocs.cli.tariff_bundle import read_document
     from ocs.config import ConfigError
@@ -61,7 +62,10 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
     for file in files:
         try:
             read = read_document(file)
-            checked.append((str(file), load_tariff(read.document, source=str(file), files=read.files)))
+            found = load_tariff(read.document, source=str(file), files=read.files)
+            if found.currency not in NUMBERS:
+                raise TariffError(str(file), "currency", NOT_KNOWN.format(found.currency))
+            checked.append((str(file), found))
         except (RequestRefused, TariffError) as why:
             checked.append((str(file), str(why)))
     report(checked, services, with_boundaries=boundaries, as_json=as_json, strict=strict)

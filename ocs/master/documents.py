@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ocs.charging.currencies import NUMBERS
+from ocs.charging.currencies import NOT_KNOWN, NUMBERS
 from tariffs.destinations import read_table
 from tariffs.document import Format, IncludedPart, TariffError, convert, form_of, needs, parse
 from tariffs.lint.linter import never_price
@@ -244,8 +244,8 @@ def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: 
             named += _needs(name, files[name].content)
     there = {name: files[name] for name in named if name in files}
     tariff = compiled(document, {name: file.content for name, file in there.items()}, document.id)
-    if tariff.currency not in NUMBERS:  # no account has it and no rate exchanges it: it would price nothing
-        raise TariffError(document.id, "currency", f"expected an ISO 4217 code such as EUR, not {tariff.currency}")
+    if tariff.currency not in NUMBERS:
+        raise TariffError(document.id, "currency", NOT_KNOWN.format(tariff.currency))
     if not FROM_MS_MIN <= tariff.from_ms <= FROM_MS_MAX:
         raise TariffError(document.id, "valid_from", "expected a time in the years 1 to 9999, in UTC")
     pinned = {name: file.version for name, file in there.items()}

@@ -102,6 +102,13 @@ async def test_reports_pick_and_sum_by_them(harness: ApiHarness) -> None:
     assert one == [("shop", 1, "2.00"), ("web", 1, "1.00"), (None, 1, "4.00")]
     together = await sums(f"statement?customer=c1&{by_channel}")
     assert together == [("shop", 1, "2.00"), ("web", 2, "9.00"), (None, 1, "4.00")]
+    for path in ("accounts/a1/statement?", "statement?customer=c1&"):
+        refused = await harness.call("GET", f"/v1/{path}{period}&group_by=colour")
+        assert refused.status_code == 422, refused.text
+        assert "channel, cashier" in refused.json()["detail"]
+        assert "found colour" in refused.json()["detail"]
+    harness.backoffice.tags = ("cashier",)  # what was posted under a key that is declared no more can be summed
+    assert await sums(f"accounts/a1/statement?{by_channel}") == one
     shown = (await harness.call("GET", f"/v1/accounts/a1/statement.csv?{period}&tag=channel:shop")).text.splitlines()
     assert [line.rpartition(",")[2] for line in shown] == ["tags", "cashier=7;channel=shop"]
 

@@ -30,6 +30,7 @@ UNITS = 'row "all" + "mb": error units: rating fails (5031)'
         (WARNED, ["--strict"], 1, SHADOWED, "1 warning"),
         (WRONG, [], 1, UNITS, "1 error"),
         (CLEAN.replace("price", "prize"), [], 1, "", "1 of 1 refused"),
+        (CLEAN.replace("EUR", "EUX"), [], 1, "", "1 of 1 refused"),
     ],
 )
 def test_findings(tmp_path: Path, text: str, options: list[str], code: int, says: str, complains: str) -> None:
@@ -42,6 +43,15 @@ def test_findings(tmp_path: Path, text: str, options: list[str], code: int, says
     assert rest.startswith(f"{file}: {says}" if says else "")
     assert bool(rest) == bool(says)
     assert done.stderr.endswith(f"{complains}\n" if complains else "")
+
+
+def test_a_currency_that_is_none(tmp_path: Path) -> None:
+    """As publishing refuses it."""
+    file = tmp_path / "t.toml"
+    file.write_text(CLEAN.replace("EUR", "EUX"))
+    done = CliRunner().invoke(cli, ["tariff", "validate", str(file)])
+    assert done.exit_code == 1
+    assert "t.toml: currency: expected an ISO 4217 code such as EUR, not EUX" in done.stderr
 
 
 def test_one_document_for_programs(tmp_path: Path) -> None:
