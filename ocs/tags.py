@@ -3,7 +3,7 @@ section 17)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -41,6 +41,12 @@ def written(tags: Mapping[str, str]) -> str:
 def read(stored: str | None) -> dict[str, str]:
     """The tags of an entry, as PostgreSQL has them."""
     return _decode(stored) if stored else {}
+
+
+def undeclared(keys: Collection[str], declared: Collection[str]) -> str:
+    """Why these keys are refused; "" where they are not."""
+    wrong = sorted({*keys} - {*declared})
+    return f"expected {', '.join(declared) or 'none'} (ledger.tags), found {', '.join(wrong)}" if wrong else ""
 
 
 def wanted(said: str | None) -> str | None:

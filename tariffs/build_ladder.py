@@ -293,7 +293,8 @@ def _goes_on(before: Drafts, after: Drafts) -> bool:
 
     def same(drafts: Drafts) -> tuple[Any, ...]:
         grades = {draft.grade for draft in drafts}
-        return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, grades
+        tags = drafts[0].terms.tags
+        return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, grades, tags
 
     return same(before) == same(after)
 

@@ -75,6 +75,8 @@ class TariffDocument(IncludedPart, frozen=True, forbid_unknown_fields=True, kw_o
     zone: str = ACCOUNT_ZONE
     include: tuple[str, ...] = ()
     promotion: bool = False
+    tags: dict[str, str] = {}
+    """Charging tags of all that it prices."""
 
 
 def form_of(source: str) -> Format:

@@ -47,7 +47,7 @@ def fee_price(
     """
     facts = tariff.fee_view.facts(inputs, None, None)
     changes = tariff.changes(facts, tariff.schedule(inputs).at(at_ms).holds)
-    terms = tariff.fee_terms(changes, facts, inputs, exchange)
+    terms = tariff.fee_terms(changes, facts, inputs, exchange, rule.written.tags)
 
     def column(of: Column) -> str:
         found = inputs.attributes.get(of.name)

@@ -13,6 +13,7 @@ from tariffs import phrases
 from tariffs.fee_periods import FeePeriod
 from tariffs.match import Condition, Match
 from tariffs.notation import Amount, Column, Quantity, WrittenPrice
+from tariffs.tags import check_tags
 from tariffs.units import MICRO, Kind, Rounding
 from tariffs.week_hours import HoursOfDays, read_week_hours, written_week_hours
 
@@ -77,6 +78,8 @@ class FeeDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     suspend: bool = False
     """Then suspend the account until it is paid."""
     includes: tuple[IncludedUnits, ...] = ()
+    tags: dict[str, str] = {}
+    """Charging tags of its entries, in the place of the tariff's under these keys."""
 
 
 class FeeAllowance(NamedTuple):
@@ -117,6 +120,10 @@ class FeeRule:
             raise ValueError("includes: expected `due` in advance: what a fee includes is given when it is taken")
         if isinstance(place := written.price.written, Column) and place.place != "subscriber":
             raise ValueError(f"price: expected an amount, or an attribute such as subscriber.fee, not {place!r}")
+        try:
+            check_tags(written.tags)
+        except ValueError as bad:
+            raise ValueError(f"tags: {bad}") from None
         if len(written.includes) > INCLUDES_MAX:
             raise ValueError(f"includes: expected at most {INCLUDES_MAX}, not {len(written.includes)}")
         self.allowances = tuple(_allowance(one, number, self.every) for number, one in enumerate(written.includes, 1))

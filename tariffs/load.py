@@ -21,6 +21,7 @@ from tariffs.ladder import LIMIT_MARK
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, Text, conditions, several
 from tariffs.notation import Column, Quantity
 from tariffs.row import PriceRow, columns_of
+from tariffs.tags import check_tags
 from tariffs.tariff import Guarded, Parts, Tariff
 from tariffs.terms import Terms
 from tariffs.thresholds import DEFAULTS_MAX, DefaultThreshold, once_each
@@ -65,6 +66,12 @@ def _check_head(head: TariffDocument, source: str) -> None:
     _check_zone(head.zone, source, "zone")
     if head.promotion and head.zone != ACCOUNT_ZONE:
         raise TariffError(source, "zone", NOT_OF_A_PROMOTION)
+    if head.promotion and head.tags:
+        raise TariffError(source, "tags", NOT_OF_A_PROMOTION)
+    try:
+        check_tags(head.tags)
+    except ValueError as bad:
+        raise TariffError(source, "tags", str(bad)) from None
 
 
 def _check_zone(written: str, source: str, at: str) -> None:
@@ -131,6 +138,7 @@ class _Loading:
                     for each in self._gather_guarded(key)
                 ],
                 taxes=self._gather_guarded("taxes"),
+                tags=head.tags,
                 promotion=head.promotion,
                 thresholds=self._gather_thresholds(),
                 fees=self._gather_fees(),
@@ -425,8 +433,8 @@ def _given(written: Mapping[str, Any], key: str) -> bool:
 
 def _element(key: str, value: Any, at: str, source: str) -> TariffElement:
     element = ELEMENTS[key]
-    if value is True:
+    if value is True and not element.alone_table:
         value = {}
-    elif not isinstance(value, dict) and element.alone:
+    elif element.alone and (element.alone_table or not isinstance(value, dict)):
         value = {element.alone: value}
     return convert(value, element, source, at)

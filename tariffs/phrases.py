@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from tariffs.climb import Rung
@@ -128,8 +129,13 @@ def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> l
         below = level(ladder, unit, one.counter, one.counter_reach, currency)
         text.append(f"{place}. {step(one, unit, zone, below)}")
     text += [f"counts into {count.key}" for count in ladder.counts]
-    if ladder.terms:
-        text.append(f"contains {ladder.terms.replace(';', ', ').replace('tax=', 'tax in parts per million: ')}")
+    parts = [part.partition("=") for part in ladder.terms.split(";") if part]
+    tags = [f"{name.removeprefix('tag.')} = {unquote(value)}" for name, _, value in parts if name.startswith("tag.")]
+    money = [f"{name}={value}" for name, _, value in parts if not name.startswith("tag.")]
+    if money:
+        text.append(f"contains {', '.join(money).replace('tax=', 'tax in parts per million: ')}")
+    if tags:
+        text.append(f"tagged {', '.join(tags)}")
     return text
 
 

@@ -48,6 +48,7 @@ class PriceRow:
         self.below = Column.read(below) or (tally.limit(below) if tally else 0)
         self.conditions = tuple(conditions)
         self.elements = tuple(elements)
+        self.tags = next((tags for element in self.elements if (tags := element.charging_tags())), {})
         self.ends = not (first or tally or any(element.included() is not None for element in self.elements))
         """Nothing comes after it."""
         self._entries = {

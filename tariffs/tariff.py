@@ -108,6 +108,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     changes: Sequence[tuple[int, Guarded]] = ()
     """(+1 surcharge or -1 discount, what), in order of application."""
     taxes: Sequence[Guarded] = ()
+    tags: Mapping[str, str] = {}
+    """Charging tags of all that it prices; rows and fees may say others."""
     promotion: bool = False
     """It has no rows, and changes what others price."""
     thresholds: Sequence[DefaultThreshold] = ()
@@ -238,7 +240,13 @@ class Tariff:
 
     def terms(self, chain: Chain, facts: Mapping[str, Any], inputs: Inputs, exchange: CurrencyExchange | None) -> Terms:
         tax = next((one.what for one in self.parts.taxes if one.holds(facts)), None)
-        return Terms(chain.changes, tax, exchange, inputs.attributes)
+        tags = next((row.tags for row in chain.rows if row.tags), {})
+        return Terms(chain.changes, tax, exchange, inputs.attributes, {**self.parts.tags, **tags})
+
+    def tag_keys(self) -> set[str]:
+        """Keys of charging tags that it says anywhere."""
+        said = [self.parts.tags, *(row.tags for row in self.rows), *(fee.written.tags for fee in self.parts.fees)]
+        return {key for tags in said for key in tags}
 
     # --- recurring fees
 
@@ -261,5 +269,7 @@ class Tariff:
         facts: Mapping[str, Any],
         inputs: Inputs,
         exchange: CurrencyExchange | None,
+        tags: Mapping[str, str],
     ) -> Terms:
-        return self.terms(Chain((), changes), facts, inputs, exchange)
+        terms = self.terms(Chain((), changes), facts, inputs, exchange)
+        return Terms(terms.changes, terms.tax, exchange, inputs.attributes, {**terms.tags, **tags})

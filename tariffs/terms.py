@@ -10,6 +10,7 @@ import msgspec
 
 from tariffs.match import Match
 from tariffs.notation import Amount, Column, Percent, Share
+from tariffs.tags import as_terms
 from tariffs.units import MICRO
 
 NOTHING_OFF: Final = "0"
@@ -90,7 +91,7 @@ class CurrencyExchange(msgspec.Struct, frozen=True):
 class Terms:
     """The changes, tax and exchange that hold for one line at one time."""
 
-    __slots__ = ("attributes", "changes", "exchange", "tax")
+    __slots__ = ("attributes", "changes", "exchange", "tags", "tax")
 
     def __init__(
         self,
@@ -98,9 +99,14 @@ class Terms:
         tax: Tax | None = None,
         exchange: CurrencyExchange | None = None,
         attributes: Mapping[str, str] = {},
+        tags: Mapping[str, str] = {},
     ) -> None:
-        """changes: (+1 surcharge or -1 discount, what), in order"""
+        """
+        changes: (+1 surcharge or -1 discount, what), in order
+        tags:    charging tags of what is debited
+        """
         self.changes, self.tax, self.exchange, self.attributes = tuple(changes), tax, exchange, attributes
+        self.tags = tags
 
     def trace(self, price: Fraction, *, fee: bool = False, changed: bool = True) -> Iterator[tuple[str, Fraction]]:
         """The price after each, with its name. `changed` False: surcharges and discounts do not touch it."""
@@ -124,13 +130,14 @@ class Terms:
         return after, after == price
 
     def __str__(self) -> str:
-        """As they stand on usage records (balances/ledger/terms.py reads them): "tax=190000;rate=1.0923"."""
+        """As they stand on usage records: "tax=190000;rate=1.0923;tag.product=video" (balances/ledger/terms.py reads
+        them)."""
         parts = []
         if self.tax is not None:
             parts.append(f"tax={self.tax.ppm}")
         if self.exchange is not None:
             parts.append(f"rate={self.exchange.written}")
-        return ";".join(parts)
+        return ";".join([*parts, *as_terms(self.tags)])
 
 
 NO_TERMS: Final = Terms()

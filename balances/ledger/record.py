@@ -446,7 +446,6 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
                     subscriber, session, service, key, usage.rating_group, usage.service_id, usage.unit,
                     usage.suspense, record.currency, usage.set_aside, usage.at_ms, usage.at_ms, inputs,
                 ))  # fmt: skip
-    tags = record.tags or None
     for entry in record.entries:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms
         net = tax = rate = None
@@ -458,7 +457,8 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
             account, entry.seq, shard, epoch, n, entry.bucket, entry.kind, entry.amount, entry.after,
             record.currency, entry.counter_account, entry.why, record.at_ms, key,
             entry.line if entry.line >= 0 else None, actor, reason, reference, net, tax, rate,
-            account if entry.original else None, entry.original or None, tags if entry.why != "expiry" else None,
+            account if entry.original else None, entry.original or None,
+            terms.tagged(given, record.tags) if entry.why != "expiry" else None,
         ))  # fmt: skip
     if record.kind == "post" and (settled := suspense_id(record.key)) is not None:
         rows.settled.extend(

@@ -197,7 +197,8 @@ def settle(
     funds = change.funds(Mode.OWN, own)
     funds.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
     funds.clock_ms, funds.is_timed = from_ms, ms > 0
-    lapse_ahead(line, funds.used_ms)
+    beyond_ms = from_ms + within * ms if ms else at_ms  # and what no grant is there for counts when it is reported
+    lapse_ahead(line, funds.used_ms if within else beyond_ms)
     values = change.counter_values(ladder, with_held=False, at_ms=from_ms)
     most = payable(change, line)
     done = climb(ladder, line, within, values, funds, at_ms=from_ms, ms_per_unit=ms, grant=False, most=most)
@@ -207,6 +208,7 @@ def settle(
         repool(change, line, own, 0, at_ms)  # others' money on the same tier must not pay it
         own.clear()
         funds = change.funds(Mode.OPEN, {})
+        lapse_ahead(line, beyond_ms)
         funds.used_ms, funds.clock_ms = from_ms if ms else 0, from_ms + within * ms
         for take in takes:
             funds.note(take.bucket, take.amount)

@@ -165,10 +165,8 @@ async def close(call: ApiCall) -> ApiReply:
 
 def order_of(call: ApiCall, reason: str, reference: str) -> Order:
     """The caller, the idempotency key and the tags of a posting."""
-    declared = call.backoffice.tags
-    for key in call.body.tags:
-        if key not in declared:
-            raise Invalid("tags", f"expected {', '.join(declared) or 'none'} (ledger.tags), found {key}")
+    if why := tags.undeclared(call.body.tags, call.backoffice.tags):
+        raise Invalid("tags", why)
     warrant = Warrant(call.authority, call.operation.permission)
     return Order(call.caller, call.key, call.fingerprint, reason, reference, warrant, tags.written(call.body.tags))
 

@@ -15,15 +15,17 @@ from ocs.backoffice.amounts import micro_of
 from ocs.patterns import looks
 
 RATE: Final = r"rate=[0-9]{1,12}(\.[0-9]{1,12})?"
-TERMS: Final = rf"(tax=[0-9]{{1,7}}|{RATE}|tax=[0-9]{{1,7}};{RATE})?"
+TAX: Final = "tax=[0-9]{1,7}"
+TAG: Final = r"tag\.[a-z][a-z0-9_-]{0,31}=[A-Za-z0-9_.~%-]{1,768}"
+TERMS: Final = rf"(({TAX}|{RATE}|{TAX};{RATE}|{TAG})(;{TAG}){{0,16}})?"
 """Checked strictly: the writer of the ledger could not store another, and would stand."""
 
 Terms = Annotated[
     str,
     looks(
         TERMS,
-        '"tax=190000", "rate=0.9231", both with a ";" between them, or ""',
-        description="Tax in parts per million of the net amount and exchange rate, as they stand on the usage record",
+        '"tax=190000", "rate=0.9231", both with a ";" between them, "tag.KEY=TEXT" after these, or ""',
+        description="Tax in parts per million of the net amount, exchange rate, tags: as on the usage record",
         examples=["tax=190000"],
     ),
 ]

@@ -13,6 +13,7 @@ from ocs.backoffice import accounts, postings
 from ocs.backoffice.errors import Invalid, NotFound
 from ocs.backoffice.postings import WantedEntries
 from ocs.master.accounts import of_customer
+from ocs.tags import undeclared
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -69,9 +70,9 @@ async def of_account(
 
 def _check_grouping(backoffice: BackOffice, key: str | None, found: Sequence[Statement]) -> None:
     """A key that is not declared sums what entries say that were posted while it was; where none does, it is wrong."""
-    if key is None or key in backoffice.tags or any(one.tag is not None for each in found for one in each.sums.reasons):
-        return
-    raise Invalid("group_by", f"expected {', '.join(backoffice.tags) or 'none'} (ledger.tags), found {key}")
+    why = undeclared([] if key is None else [key], backoffice.tags)
+    if why and not any(one.tag is not None for each in found for one in each.sums.reasons):
+        raise Invalid("group_by", why)
 
 
 def check_period(from_ms: int, until_ms: int) -> None:

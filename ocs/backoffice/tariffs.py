@@ -23,7 +23,7 @@ async def publish(backoffice: BackOffice, files: Iterable[NewFile], documents: I
     """Publish all of a bundle or nothing. Raises Invalid with source, key and reason where something does not
     compile."""
     try:
-        published = await tariffs.publish(backoffice.pool, files, documents)
+        published = await tariffs.publish(backoffice.pool, files, documents, backoffice.tags)
     except TariffError as why:
         raise Invalid("", str(why), source=why.source, key=why.key, why=why.why) from None
     for (tariff, version), warnings in published.warnings.items():

@@ -49,12 +49,14 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
     from ocs.cli.tariff_bundle import read_document
     from ocs.config import ConfigError
     from ocs.config import load as configured
+    from ocs.tags import undeclared
     from tariffs.document import TariffError
     from tariffs.load import load_tariff
     from tariffs.tariff import Tariff
 
     try:
-        known = configured(config).charging.table().by_name
+        said = configured(config)
+        known = said.charging.table().by_name
         services = {name: service.grades for name, service in known.items()}
     except ConfigError as why:
         raise RequestRefused(str(why)) from None
@@ -65,9 +67,11 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
             found = load_tariff(read.document, source=str(file), files=read.files)
             if found.currency not in NUMBERS:
                 raise TariffError(str(file), "currency", NOT_KNOWN.format(found.currency))
+            if config is not None and (wrong := undeclared(found.tag_keys(), said.ledger.tags)):
+                raise TariffError(str(file), "tags", wrong)
             checked.append((str(file), found))
-        except (RequestRefused, TariffError) as why:
-            checked.append((str(file), str(why)))
+        except (RequestRefused, TariffError) as refused:
+            checked.append((str(file), str(refused)))
     report(checked, services, with_boundaries=boundaries, as_json=as_json, strict=strict)
 
 

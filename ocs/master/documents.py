@@ -4,12 +4,13 @@ compared and compiled in a thread, away from the loop that serves."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from ocs.charging.currencies import NOT_KNOWN, NUMBERS
+from ocs.tags import undeclared
 from tariffs.destinations import read_table
 from tariffs.document import Format, IncludedPart, TariffError, convert, form_of, needs, parse
 from tariffs.lint.linter import never_price
@@ -167,9 +168,12 @@ def _needs(name: str, content: bytes) -> list[str]:
     return [] if name.endswith(".csv") else needs(content, source=name)
 
 
-def plan(sent: DocumentBundle, newest: Newest) -> PublicationPlan:
+def plan(sent: DocumentBundle, newest: Newest, tags: Collection[str]) -> PublicationPlan:
     """New versions of the bundle, and of tariffs that name a file with a new version, all compiled. Raises
-    TariffError."""
+    TariffError.
+
+    tags: keys of charging tags that are declared
+    """
     files: dict[str, TariffFile] = {}
     for name, file in sent.files.items():
         known = newest.files.get(name)
@@ -184,9 +188,9 @@ def plan(sent: DocumentBundle, newest: Newest) -> PublicationPlan:
         # The same again is nothing new: also a repeat whose answer was lost (RFC 9110 section 13.1.1).
         if before is None or (before.media_type, before.document) != (one.media_type, one.document):
             one.expect(id_, before.version if before else None)
-            wanted[id_] = _pinned(DocumentVersion(id_, 0, one.media_type, one.document), there, newest.now_ms)
+            wanted[id_] = _pinned(DocumentVersion(id_, 0, one.media_type, one.document), there, newest.now_ms, tags)
     followers = [
-        _pinned(one, there, newest.now_ms)
+        _pinned(one, there, newest.now_ms, tags)
         for one in newest.in_use
         # What is sent replaces those that begin with it or later.
         if not files.keys().isdisjoint(one.files)
@@ -236,7 +240,7 @@ class Pinned(NamedTuple):
     fees: bool
 
 
-def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
+def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int, tags: Collection[str]) -> Pinned:
     """The compiled tariff, with the versions of the files it was compiled with."""
     named = needs(document.document, source=document.id, form=FORMATS[document.media_type])
     for name in tuple(named):
@@ -246,6 +250,8 @@ def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: 
     tariff = compiled(document, {name: file.content for name, file in there.items()}, document.id)
     if tariff.currency not in NUMBERS:
         raise TariffError(document.id, "currency", NOT_KNOWN.format(tariff.currency))
+    if why := undeclared(tariff.tag_keys(), tags):
+        raise TariffError(document.id, "tags", why)
     if not FROM_MS_MIN <= tariff.from_ms <= FROM_MS_MAX:
         raise TariffError(document.id, "valid_from", "expected a time in the years 1 to 9999, in UTC")
     pinned = {name: file.version for name, file in there.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -129,17 +129,21 @@ async def files_of(db: Connection, documents: Iterable[DocumentVersion]) -> Sequ
 # --- publishing
 
 
-async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Publication:
+async def publish(
+    pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff], tags: Collection[str]
+) -> Publication:
     """All of it in one transaction, or nothing: TariffError where something does not compile, whatever `expect` raises.
 
     A new version of a file makes one of every tariff version in use that names it, compiled with it: of the one in
     force, and of those that are yet to begin. The same content as in the newest version is no new one.
+
+    tags: keys of charging tags that are declared
     """
     sent = await asyncio.to_thread(bundle, files, tariffs)
     while True:
         newest = await _newest(pool, sent)
         # Not in the transaction, where all writers of master data would wait for it: a large table takes seconds.
-        planned = await asyncio.to_thread(plan, sent, newest)
+        planned = await asyncio.to_thread(plan, sent, newest, tags)
         if not planned.files and not planned.tariffs:
             return _published(sent, newest, planned)
         async with change(pool) as (db, number):

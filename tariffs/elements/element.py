@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -49,6 +49,8 @@ class TariffElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """It says what the price is: a row has exactly one of these."""
     alone: ClassVar[str] = ""
     """Field that a value which is no table stands for; "": there is none."""
+    alone_table: ClassVar[bool] = False
+    """So does one that is a table: the document names its keys."""
     free: ClassVar[bool] = False
     """Use costs nothing."""
     said_once: ClassVar[str] = ""
@@ -80,6 +82,10 @@ class TariffElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def service_grade(self) -> str:
         """How the service is delivered at this price; "": it does not say."""
         return ""
+
+    def charging_tags(self) -> Mapping[str, str]:
+        """Texts by key on what is charged at this price."""
+        return {}
 
     def for_emergencies(self) -> bool:
         """Whether the row is for emergencies, which are never refused, whatever the state of the account."""

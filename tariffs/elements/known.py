@@ -17,6 +17,7 @@ from tariffs.elements.minimum import Minimum
 from tariffs.elements.off import Off
 from tariffs.elements.round import Round
 from tariffs.elements.setup import Setup
+from tariffs.elements.tags import Tags
 
 Element = (
     Barred
@@ -32,6 +33,7 @@ Element = (
     | Round
     | Grade
     | GrantElement
+    | Tags
 )
 
 ELEMENTS: Final[dict[str, type[TariffElement]]] = {element.key: element for element in get_args(Element)}

@@ -376,4 +376,33 @@ MUTANTS: Final = (
         ),
         ("tests/tariffs/test_visited_clock.py",),
     ),
+    Mutant(
+        "yesterdays-block",
+        "Volume without a grant uses up a block that lapsed before it.",
+        (
+            _lua(
+                "lib/lines",
+                "lapse_ahead(line, within > 0 and funds.used_ms or beyond_ms)",
+                "lapse_ahead(line, funds.used_ms)",
+            ),
+            _twin(
+                "lines",
+                "lapse_ahead(line, funds.used_ms if within else beyond_ms)",
+                "lapse_ahead(line, funds.used_ms)",
+            ),
+        ),
+        _rules("prices"),
+    ),
+    Mutant(
+        "tags-of-the-row-lost",
+        "Charging tags of a row give way to those of its tariff.",
+        (
+            PlantedText(
+                "tariffs/tariff.py",
+                "inputs.attributes, {**self.parts.tags, **tags})\n\n    def tag_keys",
+                "inputs.attributes, {**tags, **self.parts.tags})\n\n    def tag_keys",
+            ),
+        ),
+        ("tests/tariffs/test_tags.py",),
+    ),
 )

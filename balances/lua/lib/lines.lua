@@ -189,7 +189,8 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
   open_funds(OWN, own)
   funds.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
   funds.clock_ms, funds.timed = from_ms, ms > 0
-  lapse_ahead(line, funds.used_ms)
+  local beyond_ms = ms > 0 and from_ms + within * ms or at_ms -- and what no grant is there for counts when it is reported
+  lapse_ahead(line, within > 0 and funds.used_ms or beyond_ms)
   local values = counter_values(account, ladder, false, from_ms)
   local most = payable(account, line)
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false, nil, most)
@@ -198,6 +199,7 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
     repool(change, line, own, 0, at_ms) -- others' money on the same tier must not pay it
     for id in pairs(own) do own[id] = nil end
     open_funds(OPEN, {})
+    lapse_ahead(line, beyond_ms)
     funds.used_ms, funds.clock_ms = ms > 0 and from_ms or 0, from_ms + within * ms
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do

@@ -69,6 +69,8 @@ class NaiveLine:
     hold: dict[int, int] = field(default_factory=dict)
     granted: int = 0
     due_ms: int = 0
+    since_ms: int = 0
+    """When what it holds was granted."""
     held: bool = False
     """Something was granted to it once: `a report is settled with the ladder stored with its hold`."""
 
@@ -116,7 +118,8 @@ class NaiveLine:
         walk = self.walk
         if not units:
             return
-        walk.lapse(at_ms)
+        # Of volume only the interval is known: what was granted was used some time since, other use when it is reported.
+        walk.lapse(self.since_ms if within and not each else at_ms)
         walk.at_ms, walk.ms_per_unit = at_ms - walk.used * each, each
         walk.funds = self._takeable(at_ms, account, within=within)
         walk.use(units)

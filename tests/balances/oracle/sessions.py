@@ -412,7 +412,7 @@ class NaiveSessions:
             one.said.result = Result.CREDIT_LIMIT
             return
         line = one.line
-        line.held = True
+        line.held, line.since_ms = True, now_ms
         line.hold, line.granted, line.ladder = dict(one.walk.funds.taken), one.got, one.ladder
         ends = [self.account.bucket(of).until_ms for of in line.hold]
         ends += [at_ms for bucket in self.account.buckets if (at_ms := self._hours_change(bucket, one.ladder, now_ms))]

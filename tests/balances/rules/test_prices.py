@@ -457,3 +457,35 @@ def test_money_is_held_and_settled_one_to_one(opened: Opened) -> None:
     assert world.money == (1_000, 500)
     assert world.stop(use(300, unit=Kind.MONEY)).cost == 300
     assert world.money == (700, 0)
+
+
+def until(end_ms: int) -> Ladder:
+    """20 for each 60, and what is paid and not used lapses then."""
+    return ladder(money(20, block=60, ends_ms=end_ms))
+
+
+def test_a_block_that_lapses_is_nothing_to_use_without_a_grant(opened: Opened) -> None:
+    """`Volume without a grant ... counts when it is reported, and a block of the period before is nothing to it.`"""
+    world = opened()
+    end_ms = world.now_ms + HOUR
+    world.topup(1_000)
+    world.start(ask(asked=-1, by=until(end_ms)))
+    assert world.update(use(30, by=until(end_ms))).cost == 20
+    world.now_ms += 30 * MINUTE
+    assert world.update(use(10, by=until(end_ms))).cost == 0
+    world.now_ms += 30 * MINUTE
+    assert world.update(use(10, by=until(end_ms + HOUR))).cost == 20
+    assert world.stop(use(50, by=until(end_ms + HOUR))).cost == 0
+
+
+def test_what_was_granted_has_the_block_that_was_paid_then(opened: Opened) -> None:
+    """`However late it is reported.` What goes beyond it has not."""
+    world = opened()
+    end_ms = world.now_ms + HOUR
+    world.topup(1_000)
+    world.start(ask(asked=10, by=until(end_ms)))
+    assert world.update(ask(asked=30, used=10, by=until(end_ms))).cost == 20
+    world.now_ms += HOUR + 1
+    assert world.update(ask(asked=30, used=30, by=until(end_ms + HOUR))).cost == 0  # 10 + 30 of the 60 of then
+    world.now_ms += HOUR
+    assert world.stop(use(40, by=until(end_ms + 2 * HOUR))).cost == 40  # 30 of a block, and 10 of another one

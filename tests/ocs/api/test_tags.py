@@ -10,7 +10,8 @@ import pytest
 
 from ocs.api.texts import time_of
 from tests.ocs.api_harness import ApiHarness
-from tests.ocs.charging.wire import I, T, ccr, lines, mscc
+from protocol.diameter.dictionary.credit_control import RequestedAction
+from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
 
 MB = 2**20
 WEB = {"channel": "web", "cashier": "7 ä"}
@@ -141,3 +142,80 @@ async def test_other_tags_under_the_same_key_are_another_request(harness: ApiHar
     answer = await harness.call("POST", "/v1/accounts/a1/topups", body, idempotency_key="k")
     assert answer.status_code in {409, 422}
     assert await entries(harness) == [("top-up", WEB)]
+
+
+TAGGED = """
+tariff = "tagged"
+currency = "EUR"
+tags = { channel = "network", cashier = "7 ä;=%" }
+taxes = [{ name = "VAT", percent = 19, included = true }]
+[[rows]]
+name = "video"
+when = { rating_group = 10 }
+flat = { price = "0.10", per = "1 MB" }
+tags = { channel = "video" }
+[[rows]]
+name = "rest"
+flat = { price = "0.01", per = "1 MB" }
+[[fees]]
+name = "rental"
+price = "1.00"
+every = "month"
+tags = { channel = "rental" }
+"""
+
+
+async def test_a_tariff_says_them_of_use(harness: ApiHarness) -> None:
+    await harness.tariff(TAGGED, "tagged")
+    await harness.account()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "tagged"}])
+    await harness.top_up("20.00")
+    await harness.charge(ccr(I, **lines(*(mscc(group, ask={"cc_total_octets": MB}) for group in (10, 11)))))
+    used = lines(*(mscc(group, used={"cc_total_octets": MB}) for group in (10, 11)))
+    await harness.charge(ccr(T, cc_request_number=1, **used))
+    cashier = {"cashier": "7 ä;=%"}
+    video, rest = cashier | {"channel": "video"}, cashier | {"channel": "network"}
+    assert await entries(harness) == [("top-up", {}), ("usage", video), ("usage", rest)]
+    assert await entries(harness, tag="channel:video") == [("usage", video)]
+    shown = (await harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    assert [(one["net"], one["tax"]) for one in shown[1:]] == [("-0.084034", "-0.015966"), ("-0.008403", "-0.001597")]
+    period = f"from={time_of(0)}&until={time_of(harness.now_ms() + 1_000)}&group_by=channel"
+    found = (await harness.call("GET", f"/v1/accounts/a1/statement?{period}")).json()
+    sums = {(one["tag"], one["amount"]) for one in found["entries"]}
+    assert sums == {(None, "20.00"), ("video", "-0.10"), ("network", "-0.01")}
+
+
+async def test_an_event_that_is_given_back_has_those_of_the_original(harness: ApiHarness) -> None:
+    await harness.tariff(TAGGED, "tagged")
+    await harness.account()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "tagged"}])
+    await harness.top_up("20.00")
+    asked = lines(mscc(10, ask={"cc_total_octets": MB}))
+    await harness.charge(ccr(E, session_id="ev;1", requested_action=RequestedAction.DIRECT_DEBITING, **asked))
+    await harness.sync()
+    await harness.tariff(TAGGED.replace('"video" }', '"films" }'), "tagged")  # what it says today does not matter
+    body = {"amount": "0.10", "reason": "r", "event": {"session": "ev;1"}}
+    back = await harness.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key="b")
+    assert back.status_code == 201, back.text
+    tags = {"cashier": "7 ä;=%", "channel": "video"}
+    assert await entries(harness) == [("top-up", {}), ("usage", tags), ("refund", tags)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('tags = { channel = "video" }', 'tags = { colour = "red" }', "found colour"),
+        ('tags = { channel = "rental" }', 'tags = { colour = "red" }', "found colour"),
+        ('cashier = "7 ä;=%"', 'colour = "red"', "found colour"),
+        ('{ channel = "video" }', '{ Channel = "video" }', "not 'Channel'"),
+        ('{ channel = "video" }', '{ channel = "" }', "rows[1].tags"),
+        ('{ channel = "video" }', '{ channel = "a\\u0000b" }', "rows[1].tags"),
+        ('{ channel = "video" }', "true", "rows[1].tags"),
+        ('{ channel = "rental" }', '{ channel = "%s" }' % ("x" * 65), "fees[1].tags"),
+    ],
+)
+async def test_a_tariff_with_others_is_not_published(harness: ApiHarness, old: str, new: str, says: str) -> None:
+    body = {"tariffs": [{"id": "tagged", "media_type": "application/toml", "document": TAGGED.replace(old, new)}]}
+    answer = await harness.call("POST", "/v1/tariffs", body)
+    assert answer.status_code == 422, answer.text
+    assert says in answer.text
