@@ -118,7 +118,7 @@ class NaiveLine:
         walk = self.walk
         if not units:
             return
-        # Of volume only the interval is known: what was granted was used some time since, other use when it is reported.
+        # Of volume only the interval is known: what was granted was used some time since, the rest when reported.
         walk.lapse(self.since_ms if within and not each else at_ms)
         walk.at_ms, walk.ms_per_unit = at_ms - walk.used * each, each
         walk.funds = self._takeable(at_ms, account, within=within)

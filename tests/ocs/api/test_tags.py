@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ocs.api.texts import time_of
-from tests.ocs.api_harness import ApiHarness
 from protocol.diameter.dictionary.credit_control import RequestedAction
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
 
 MB = 2**20
@@ -213,9 +213,10 @@ async def test_an_event_that_is_given_back_has_those_of_the_original(harness: Ap
         ('{ channel = "video" }', "true", "rows[1].tags"),
         ('{ channel = "rental" }', '{ channel = "%s" }' % ("x" * 65), "fees[1].tags"),
     ],
+    ids=["row", "fee", "tariff", "spelling", "empty", "nul", "true", "long"],
 )
 async def test_a_tariff_with_others_is_not_published(harness: ApiHarness, old: str, new: str, says: str) -> None:
-    body = {"tariffs": [{"id": "tagged", "media_type": "application/toml", "document": TAGGED.replace(old, new)}]}
+    body = {"tariffs": [{"media_type": "application/toml", "document": TAGGED.replace(old, new)}]}
     answer = await harness.call("POST", "/v1/tariffs", body)
     assert answer.status_code == 422, answer.text
     assert says in answer.text
