@@ -412,7 +412,7 @@ class TransferWasReturned(Struct, frozen=True):
 
 
 class AccountMerged(Struct, frozen=True):
-    """An account was closed, and all it has goes to another one."""
+    """An account was closed, and all it has goes to another one; told again for what comes in later."""
 
     account: str
     into: str
