@@ -6,12 +6,17 @@ than the one it is in, so the shard is shut there until it is opened.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from balances import keys
-from balances.ledger.reader import send
+from balances.ledger.reader import ELSEWHERE, send
 from balances.redis.primaries import ALL, Primary
+
+_DISOWN: Final = """#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
+return 1
+"""
 
 _PUBLISH: Final = """#!lua flags=allow-oom
 local there = redis.call('GET', KEYS[1])
@@ -27,6 +32,16 @@ async def publish(primary: Primary, shards: Collection[int], replid: str, epoch:
     """Publish these shards of the server; returns whether all were older. On a plain store they change together."""
     commands: list[Any] = [["EVAL", _PUBLISH, 1, name, replid, epoch] for name in _names(primary, shards)]
     return all(await _all_of(primary, commands))
+
+
+async def disown(primary: Primary, published: Mapping[int, bytes]) -> None:
+    """Take back what was published of other histories, unless it has changed: a shard that comes back to the server it
+    left must not be taken for open there because that server is still in the history of then."""
+    commands = [
+        ["EVAL", _DISOWN, 1, keys.published(shard), value, b"- " + value.partition(b" ")[2]]
+        for shard, value in published.items()
+    ]
+    await send(primary.client, commands, kept=ELSEWHERE)
 
 
 async def void(primary: Primary) -> None:

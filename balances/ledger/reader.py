@@ -72,6 +72,16 @@ class ServerIdentity(NamedTuple):
         return self._replace(published=self.published | other.published)
 
     @property
+    def foreign(self) -> dict[int, bytes]:
+        """What is published here of another history, by shard."""
+        mine = self.replid.encode()
+        return {
+            shard: value
+            for shard, value in self.published.items()
+            if value and value.partition(b" ")[0] not in (mine, b"-")
+        }
+
+    @property
     def published_epoch(self) -> int:
         """The oldest epoch under which any of the shards is open, 0 when one is not."""
         return min(map(self.epoch_of, self.published), default=0)

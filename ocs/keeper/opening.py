@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from balances.ledger.opening import Opened, OpeningRefused, ShardOpening, misfit, open_now, open_without_postgres
+from balances.ledger.publication import disown
 from balances.ledger.reader import STORE_AWAY, Pulse, ServerIdentity, StreamReader
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
@@ -110,6 +111,8 @@ class Opener:
             return
         if server.published.keys() != self._primary.shards:
             self._trouble()  # some are at another server by now
+        if self._primary.clustered and (foreign := server.foreign):
+            await disown(self._primary, foreign)
         self._server, self._asked_s = server, self._loop.time()
         self._doubted.clear()
         try:

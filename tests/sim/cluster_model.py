@@ -13,7 +13,7 @@ import random
 import sys
 
 from tests.sim.shard_model import World
-from tests.sim.shard_parts import Image, InvariantBroken, SimulatedServer
+from tests.sim.shard_parts import RULES, Actor, Image, InvariantBroken, SimulatedServer
 
 SHARDS = 2
 
@@ -94,6 +94,14 @@ class ShardWorld(World):
     def rejoin(self) -> None:
         self.cluster.mend()
 
+    def open_draw(self, opener: Actor) -> None:
+        """Opener.open: what is published of another history is no more, whether or not the shard can be opened."""
+        for part in self.masters():
+            if part.published[0] != part.replid:
+                part.published = (0, part.published[1])
+                part.keep()
+        super().open_draw(opener)
+
     def known_config_epoch(self) -> int:
         """Without the rule it was one for the whole store."""
         if self.rule("shard_config_epoch"):
@@ -125,6 +133,10 @@ class ClusterWorld:
         self.shards: list[ShardWorld] = []
         for shard in range(SHARDS):
             self.shards.append(ShardWorld(self, shard))
+
+    def rule(self, name: str) -> bool:
+        assert name in RULES
+        return name not in self.off
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -212,6 +224,8 @@ class ClusterWorld:
         source, taker = self.masters(pair)[0], self.masters(target)[0]
         for shard in sorted(source.slots - taker.slots)[:1]:
             if self.shards[shard].owned_last().node is not source:
+                continue
+            if self.rule("moved_seen") and source.parts[shard].arrived and source.parts[shard].published[0]:
                 continue
             part, arrives = source.parts[shard], taker.parts[shard]
             arrives.become(part.image() if self.random.random() < 0.5 else self.random.choice(part.past))
