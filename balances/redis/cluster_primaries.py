@@ -42,6 +42,8 @@ class ClusterPrimaries:
         self._address, self._watch = address, TopologyWatch(address)
         self._seen: Topology | None = None
         self._clients: dict[ServerPlace, Any] = {}
+        self._retired: list[Any] = []
+        """Clients of servers that are primaries no more: who works with one may end that first."""
         self._all: tuple[Primary, ...] = ()
 
     def all(self) -> Sequence[Primary]:
@@ -51,6 +53,9 @@ class ClusterPrimaries:
         return next((primary for primary in self._all if shard in primary.shards), None)
 
     async def look(self) -> None:
+        retired, self._retired = self._retired, []
+        for client in retired:
+            await client.aclose()
         topology = await self._watch.look()
         if topology is self._seen:
             return
@@ -62,8 +67,7 @@ class ClusterPrimaries:
                 name, client = f"{place.host}:{place.port}", self._client(place)
                 found.append(Primary(name, client, shards, topology.epochs[place], clustered=True))
         self._all = tuple(found)
-        for gone in self._clients.keys() - set(topology.places):
-            await self._clients.pop(gone).aclose()
+        self._retired += [self._clients.pop(gone) for gone in self._clients.keys() - set(topology.places)]
 
     def _client(self, place: ServerPlace) -> Any:
         if place not in self._clients:
@@ -74,6 +78,7 @@ class ClusterPrimaries:
 
     async def close(self) -> None:
         await self._watch.close()
-        for client in self._clients.values():
+        for client in (*self._clients.values(), *self._retired):
             await client.aclose()
         self._clients.clear()
+        self._retired.clear()

@@ -225,7 +225,7 @@ class ClusterWorld:
         for shard in sorted(source.slots - taker.slots)[:1]:
             if self.shards[shard].owned_last().node is not source:
                 continue
-            if self.rule("moved_seen") and source.parts[shard].arrived and source.parts[shard].published[0]:
+            if self.rule("moved_on") and source.parts[shard].arrived:
                 continue
             part, arrives = source.parts[shard], taker.parts[shard]
             arrives.become(part.image() if self.random.random() < 0.5 else self.random.choice(part.past))

@@ -25,7 +25,7 @@ RULES = {
     "mark": "where Redis went back, or a gap was closed, a mark follows in the stream",
     "shard_config_epoch": "the failover epoch is kept for each shard (rule 5a)",
     "shard_published": "published is under the shard's tag, and moves with it (rule 4)",
-    "moved_seen": "a shard that moved is moved on, or back, only after a keeper has seen it where it arrived (rule 5)",
+    "moved_on": "a shard that moved is moved on, or back, only after it was opened where it arrived (rule 5)",
     "moved_opened": "a shard that moved is opened where it arrives: new epoch, head against cursor (rule 5)",
     "void": "PostgreSQL restored from a backup: everything is opened anew (rule 12)",
 }

@@ -26,7 +26,7 @@ QUIET = {"fence", "publish_compare", "forget_compare", "mark", "void"}
 
 
 # What only a store with several primaries needs.
-OF_A_CLUSTER = {"shard_config_epoch", "shard_published", "moved_opened", "moved_seen"}
+OF_A_CLUSTER = {"shard_config_epoch", "shard_published", "moved_opened", "moved_on"}
 
 
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - QUIET - OF_A_CLUSTER))
