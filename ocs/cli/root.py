@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "token": ("ocs.cli.token:token", "Tokens, roles and permissions of the API: who may do what."),
     "audit": ("ocs.cli.audit:audit", "The audit trail: who changed money or master data."),
     "approval": ("ocs.cli.approval:approval", "What waits for a second person: see, approve, reject."),
+    "exposure": ("ocs.cli.exposure:exposure", "Money at stake: held and not reported, owed, set aside."),
     "ledger": ("ocs.cli.ledger:ledger", "The ledger: entries of an account, and its proof."),
 }
 
