@@ -241,7 +241,8 @@ class Writer:
         return len(rows.calls) + len(raw)
 
     async def _move(self, pg: Any, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> dict[int, int]:
-        """Move the cursors; returns the position each part's first call takes."""
+        """Move the cursors; returns the position each part's first call takes. Duplicate: a call after the old cursor
+        is there already. No key of one month's partition says so of all months."""
         shards, olds, news = [p.shard for p in parts], [p.old for p in parts], [p.new for p in parts]
         moved = await pg.fetch(
             "WITH mine AS (SELECT shard FROM shards WHERE shard = ANY($1::smallint[]) ORDER BY shard FOR UPDATE)"
@@ -252,7 +253,9 @@ class Writer:
             " AS b(shard, old_epoch, old_n, new_epoch, new_n, calls, epoch), mine"
             " WHERE shards.shard = b.shard AND mine.shard = b.shard AND shards.cursor_epoch = b.old_epoch"
             " AND shards.cursor_n = b.old_n AND shards.epoch = b.epoch AND shards.stopped = ''"
-            " RETURNING shards.shard, position - b.calls",
+            " RETURNING shards.shard, position - b.calls, (SELECT c.epoch || '-' || c.n FROM calls c"
+            " WHERE c.shard = shards.shard AND (c.epoch, c.n) > (b.old_epoch, b.old_n)"
+            " AND (c.epoch, c.n) <= (b.new_epoch, b.new_n) LIMIT 1)",
             shards,
             [old.epoch for old in olds],
             [old.n for old in olds],
@@ -263,7 +266,10 @@ class Writer:
         )
         if len(moved) != len(parts):
             raise CursorMoved
-        return dict(moved)
+        for shard, _, there in moved:
+            if there is not None:
+                raise Duplicate(f"shard {shard}: {there} is in PostgreSQL already")
+        return {shard: position for shard, position, _ in moved}
 
     async def _load(self, pg: Any, parts: Sequence[RecordRun], held: set[str]) -> None:
         missing: dict[str, dict[str, Chain]] = {}

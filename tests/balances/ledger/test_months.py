@@ -205,6 +205,21 @@ async def test_a_record_that_is_there_stops_its_shard(books: LedgerStores, made:
     assert await books.count("quarantined") == 0
 
 
+async def test_a_number_that_is_there_in_another_month_stops_its_shard(books: LedgerStores) -> None:
+    """No record was ever written twice under one number; if one is, whatever it says, a person looks."""
+    await books.open()
+    at_ms = await books.pool.fetchval("SELECT months_from_ms FROM store") + DAY_MS
+    await make_ahead(books.pool, at_ms)
+    await books.move("alice", 0, at_ms=at_ms)
+    await books.sync.step()
+    await books.pool.execute("UPDATE calls SET at_ms = $1", Month.at(at_ms).next.from_ms)
+    await books.pool.execute("UPDATE shards SET cursor_epoch = 0, cursor_n = -1")
+    books.sync.forget()
+    assert (await books.sync.step()).written == 0
+    assert await books.pool.fetchval("SELECT shard FROM shards WHERE stopped <> ''") == keys.shard_of("alice")
+    assert await books.count("calls") == 1
+
+
 async def test_an_entry_of_another_month_is_no_second_one_under_its_number(books: LedgerStores) -> None:
     """No key stands over all months; the head of the account refuses what does not come next."""
     await books.open()
