@@ -25,7 +25,7 @@ from loadtest.provision import Provision
 from loadtest.scenario import load
 from tests.bench import driver, idle
 from tests.bench.server import BenchServer, running
-from tests.bench.trace import RUNS, WAITS, Recording, Socket, Trace, Transfer, connections
+from tests.bench.trace import RUNS, WAITS, Recording, Socket, SystemCall, Trace, connections
 
 SUBSCRIBERS: Final = 1_000
 CLIENT, WORKER, STORE = "client", "worker", "store"
@@ -155,7 +155,7 @@ def follow(trace: Trace, paths: Paths, descriptor: int, planned_ns: int, answere
     return Followed(planned_ns, answered_ns, [*stages, (CLIENT, paths.client, answered_ns)])
 
 
-def next_after(transfers: list[Transfer], at_ns: int, *, is_end: bool) -> int | None:
+def next_after(transfers: list[SystemCall], at_ns: int, *, is_end: bool) -> int | None:
     place = bisect_left(transfers, (at_ns,))
     if place == len(transfers):
         return None

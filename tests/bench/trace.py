@@ -37,8 +37,8 @@ class Spell(NamedTuple):
     """Where it ran, or waited."""
 
 
-class Transfer(NamedTuple):
-    """A read or a write that moved something."""
+class SystemCall(NamedTuple):
+    """A read or a write that moved something, or a sync."""
 
     begin_ns: int
     end_ns: int
@@ -49,11 +49,11 @@ class ProcessTrace:
 
     def __init__(self) -> None:
         self.spells: list[Spell] = []
-        self.reads: defaultdict[int, list[Transfer]] = defaultdict(list)
-        self.writes: defaultdict[int, list[Transfer]] = defaultdict(list)
+        self.reads: defaultdict[int, list[SystemCall]] = defaultdict(list)
+        self.writes: defaultdict[int, list[SystemCall]] = defaultdict(list)
         self.read_from: list[tuple[int, int]] = []
         """Instant and descriptor of each read, in order: what is done until the next one is for that client."""
-        self.syncs: list[Transfer] = []
+        self.syncs: list[SystemCall] = []
         self._inside: tuple[str, int, int] | None = None
 
     def now(self, at_ns: int, what: str, cpu: int) -> None:
@@ -66,7 +66,7 @@ class ProcessTrace:
         inside, self._inside = self._inside, None
         if inside is None or inside[0] != call:
             return
-        done = Transfer(inside[2], at_ns)
+        done = SystemCall(inside[2], at_ns)
         if call in SYNCS:
             self.syncs.append(done)
         elif 0 < result < 1 << 62:  # a negative one, unsigned, is an error
