@@ -46,7 +46,7 @@ START: Final = RecordId(0, -1)
 
 
 def parse_id(text: bytes) -> RecordId:
-    epoch, _, n = text.partition(b"-")
+    epoch, _, n = text.decode().partition("-")  # of octets `int` makes text first, each time
     return RecordId(int(epoch), int(n))
 
 
@@ -176,7 +176,7 @@ def decode(entry: list[Any]) -> RecordedCall:
     """`[id, [field, value, ...]]` as the server sends it. What cannot be read is still a call, `broken`, of the account
     that it names; Undecodable when it names none."""
     at, raw = entry
-    fields = dict(zip(raw[::2], raw[1::2], strict=False))
+    fields = dict(zip(*[iter(raw)] * 2, strict=False))
     get = fields.get
     packed = get(b"r", b"")
     account, session = get(b"a") or None, get(b"s") or None

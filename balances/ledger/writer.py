@@ -345,10 +345,11 @@ def _refusal(rows: Rows, position: int, shard: int, call: RecordedCall) -> str:
 def _past_exact(call: RecordedCall) -> str:
     """charging.md section 2: no amount passes 2^53."""
     for entry in call.record.entries:
-        if max(abs(entry.amount), abs(entry.after)) > EXACT_MAX:
+        if not (-EXACT_MAX <= entry.amount <= EXACT_MAX and -EXACT_MAX <= entry.after <= EXACT_MAX):
             return f"entry {entry.seq}: {entry.amount}, balance {entry.after}: beyond 2^53"
     for usage in call.record.usages:
-        if max(abs(usage.cost), usage.used, usage.suspense, usage.total, usage.granted) > EXACT_MAX:
+        largest = max(usage.used, usage.suspense, usage.total, usage.granted)
+        if largest > EXACT_MAX or not -EXACT_MAX <= usage.cost <= EXACT_MAX:
             return f"use of rating group {usage.rating_group} beyond 2^53"
     return ""
 
