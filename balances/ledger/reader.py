@@ -14,11 +14,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from redis.exceptions import AskError, RedisError, TryAgainError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from balances import keys
-from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, parse_id
+from balances.ledger.record import START, RecordedCall, RecordId, decode, parse_id
 from balances.redis.clients import slow_client
 from balances.redis.connection import pack_words
 from balances.redis.primaries import Primary
@@ -283,11 +284,31 @@ async def send(
         await pool.release(connection)
 
 
+class RecordFront(msgspec.Struct, array_like=True, gc=False):
+    """The front of Record, as far as its instant."""
+
+    version: msgspec.Raw
+    kind: msgspec.Raw
+    account: msgspec.Raw
+    currency: msgspec.Raw
+    subscriber: msgspec.Raw
+    session: msgspec.Raw
+    service: msgspec.Raw
+    phase: msgspec.Raw
+    at_ms: int
+
+
+_front: Final = msgspec.msgpack.Decoder(RecordFront).decode
+
+
 def _instant(reply: list[Any]) -> int:
     """Of the first record in a reply; 0 where there is none, or none that can be read."""
+    if not reply:
+        return 0
+    fields = reply[0][1]
     try:
-        return decode(reply[0]).record.at_ms if reply else 0
-    except Undecodable:
+        return _front(dict(zip(fields[::2], fields[1::2], strict=False)).get(b"r", b"")).at_ms
+    except msgspec.MsgspecError:
         return 0
 
 

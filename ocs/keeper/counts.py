@@ -69,17 +69,15 @@ class KeeperLog(Protocol):
 
 def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
     """Count a record; called once for each."""
+    for entry in record.entries:
+        if entry.why != "usage" and entry.kind == Kind.MONEY:
+            _add(tallies.posted, (entry.why, "in" if entry.amount > 0 else "out", record.currency), abs(entry.amount))
+    cost = 0
     for usage in record.usages:
+        cost += usage.cost
         if marks := usage.flags & _MARKS:  # hardly any has one
             for flag in Flag(marks):
                 _add(tallies.marked, (record.service, str(flag.name).lower()), 1)
-    for entry in record.entries:
-        if entry.kind == Kind.MONEY and entry.why != "usage":
-            _add(tallies.posted, (entry.why, "in" if entry.amount > 0 else "out", record.currency), abs(entry.amount))
-    cost = sum(usage.cost for usage in record.usages)
-    if cost > 0:
-        _add(tallies.debited, (record.service, record.currency), cost)
-    for usage in record.usages:
         if usage.set_aside:  # charging.md section 2: an alarm
             why = Suspense(usage.set_aside).word
             _add(tallies.set_aside, (record.service, why), 1)
@@ -94,6 +92,8 @@ def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
                 amount=usage.suspense,
                 used=usage.used,
             )
+    if cost > 0:
+        _add(tallies.debited, (record.service, record.currency), cost)
 
 
 def _add(counts: Counts, of: tuple[str, ...], number: int) -> None:
