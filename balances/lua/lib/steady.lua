@@ -79,7 +79,9 @@ local function climb_price(price, units, total, ahead, rest, rest_price, rest_pe
   local need = units - ahead
   if need <= 0 then return 0, total + units, -need, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged end
   local block, money, per, rounding = price[1], price[2], price[3], price[4]
-  local blocks = blocks_started(need, block)
+  local quotient = need / block -- blocks_started, written out (lib/amount)
+  local blocks = quotient - quotient % 1
+  if blocks < quotient then blocks = blocks + 1 end
   local at, run = ahead + blocks * block, 0
   if total + at > EXACT_MAX then return nil end
   if rest_price == money and rest_per == per and rest_rounding == rounding then run = rest end
@@ -87,7 +89,7 @@ local function climb_price(price, units, total, ahead, rest, rest_price, rest_pe
   spent = spent + amount
   if spent > EXACT_MAX then return nil end
   if money > 0 then rest, rest_price, rest_per, rest_rounding = left, money, per, rounding end
-  local due = money > 0 and max(spent, charged) or charged
+  local due = money > 0 and spent > charged and spent or charged
   return due - charged, total + units, at - units, rest, rest_price, rest_per, rest_rounding, true, spent, due
 end
 
@@ -133,7 +135,7 @@ local function read_account(packed, now_ms, profile_rev, service)
   local clock_at, seq, clock_ms = read(packed, 2, numbers_at)
   local buckets_at, state, credit_limit, suspend_below, resume_at, next_bucket = read(packed, 5, clock_at)
   if state ~= SUSPENDREASONS.ACTIVE then return nil end
-  now_ms = max(now_ms, clock_ms)
+  if clock_ms > now_ms then now_ms = clock_ms end
   local buckets, counters
   buckets, at = short_of(packed, buckets_at)
   if not buckets then return nil end
@@ -171,7 +173,7 @@ local function read_account(packed, now_ms, profile_rev, service)
     suspend_below, resume_at = lines_of(packed, buckets_at, at, service, clock_ms, now_ms, suspend_below, resume_at)
     if not suspend_below then return nil end
   end
-  if credit_limit > EXACT_MAX - max(amount, 0) then return nil end -- credit counts as far as it can be counted
+  if credit_limit > (amount > 0 and EXACT_MAX - amount or EXACT_MAX) then return nil end -- credit counts as far as it can be counted
   return numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit_limit, suspend_below, resume_at, amount,
     held, buckets
 end
@@ -249,8 +251,8 @@ local function read_ask(charge, at, phase)
   local want
   if phase == PHASE.EVENT or (asked >= 0 and phase ~= PHASE.STOP and phase ~= PHASE.RECORD) then
     want = asked > 0 and asked or default
-    if phase ~= PHASE.EVENT then want = max(want, minimum) end
-    if maximum > 0 then want = min(want, maximum) end
+    if minimum > want and phase ~= PHASE.EVENT then want = minimum end
+    if maximum > 0 and want > maximum then want = maximum end
     if want <= 0 or packed == '' or (phase == PHASE.EVENT and asked < 0) then return nil end
   end
   return ends, named, rating_group, service_id, unit, used, at_ms, want, packed, validity_ms, free, until_ms,
@@ -512,7 +514,7 @@ local function steady_session(charge, packed, stored, adopted)
         shown, quota, goes_on = unpack(ask, 1, 16)
       next_ask = next_ask + 1
       if is_start and (used or shown or not want or find(names, named, 1, true)) then return nil end
-      names = names .. named
+      if is_start then names = names .. named end
       if not is_start and (unit ~= asked_unit or change_ms > 0 or ahead_ms > 0 or grade ~= '') then return nil end
 
       -- its hold is released
@@ -546,7 +548,7 @@ local function steady_session(charge, packed, stored, adopted)
         if gains then units, at_ms, all_gains[#all_gains + 1] = gains[i][1], gains[i][2], gains[i] else units = used end
         if not gains and units > granted then return nil end
         if asked_unit == KIND.SECONDS and reach_ms > 0 and at_ms > reach_ms then return nil end
-        local within = min(units, left)
+        local within = units < left and units or left
         paid, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
           climb_price(settled_by, within, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
         if not paid then return nil end
@@ -561,7 +563,8 @@ local function steady_session(charge, packed, stored, adopted)
         if debited > EXACT_MAX or amount < -EXACT_MAX or cost > EXACT_MAX then return nil end
         if paid > 0 then
           seq, entry_count = seq + 1, entry_count + 1
-          entries = entries .. entry_of(seq, paid, amount, settled_count)
+          local entry = entry_of(seq, paid, amount, settled_count)
+          entries = entry_count > 1 and entries .. entry or entry -- what joins an empty text copies the other one
         end
         settled_count = settled_count + 1
         if units > 0 then moved = true end
@@ -582,10 +585,11 @@ local function steady_session(charge, packed, stored, adopted)
         if not money then return nil end
         local further = further_of(price, least, total + want, charged + money)
         if not further then return nil end
-        held, taken, further_max, moved = held + money, taken + money, max(further_max, further), true
+        held, taken, moved = held + money, taken + money, true
+        if further > further_max then further_max = further end
         line_validity_ms = validity_of(validity_ms, until_ms, now_ms)
         line_due_ms = now_ms + 2 * line_validity_ms
-        due_ms = min(due_ms, line_due_ms)
+        if line_due_ms < due_ms then due_ms = line_due_ms end
         why, held_by, reach_ms = RESULT.OK, price, asked_unit == KIND.SECONDS and until_ms or 0
         if reports == 0 then
           granted_count = granted_count + 1
@@ -600,9 +604,11 @@ local function steady_session(charge, packed, stored, adopted)
         further_max = max(further_max, next_paid)
       end
       if reports > 0 then
-        settled = settled .. usage_of(named, units, total, paid, want or 0, why, marks, settled_by, at_ms)
+        local usage = usage_of(named, units, total, paid, want or 0, why, marks, settled_by, at_ms)
+        settled = settled_count > 1 and settled .. usage or usage
       end
-      outcomes = outcomes .. line_outcome_of(named, why, want or 0, line_validity_ms, cost, debited, flags)
+      local outcome = line_outcome_of(named, why, want or 0, line_validity_ms, cost, debited, flags)
+      outcomes = next_ask > 2 and outcomes .. outcome or outcome
       packed_lines = packed_lines .. line_of(named, money, want or 0, held_by and held_by[8] or '\160', line_due_ms, now_ms, reach_ms,
         packed_readings, debited, total, ahead,
         rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
@@ -655,8 +661,9 @@ local function steady_session(charge, packed, stored, adopted)
   local answer = HEAD.ANSWER .. request .. (moved and '\195' or '\194') .. pack(outcome, now_ms)
   local answers = '\144'
   if is_start then initial = answer else answers = ARRAYS[kept_count + 1] .. kept .. pack(answer) end
+  touched_ms = now_ms > touched_ms and now_ms or touched_ms + 1
   local session = HEAD.SESSION .. head .. SMALL[state]
-    .. pack(s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
+    .. pack(s_peer, s_realm, s_via, opened_ms, touched_ms, forget_ms, session_due_ms)
     .. numbers .. answers .. ARRAYS[is_start and #asks or lines] .. packed_lines
     .. (known or pack(told_facts, incarnation, initial, not is_start)) .. former
     .. (SMALL[stored_origin] or pack(stored_origin)) .. tail
