@@ -449,7 +449,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     for entry in record.entries:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms
         net = tax = rate = None
-        if given and entry.kind == Kind.MONEY:
+        if terms.says_of_money(given) and entry.kind == Kind.MONEY:
             ppm, rate = terms.read(given)
             tax = terms.tax_in(entry.amount, ppm)
             net = entry.amount - tax

@@ -25,6 +25,11 @@ def read(terms: str) -> tuple[int, Decimal | None]:
     return int(parts.get("tax", 0)), None if rate is None else Decimal(rate)
 
 
+def says_of_money(terms: str) -> bool:
+    """Whether they say a tax or a rate: these come first."""
+    return bool(terms) and not terms.startswith(TAG)
+
+
 @lru_cache(4_096)
 def tags_in(terms: str) -> dict[str, str]:
     """The charging tags; in their texts, which PostgreSQL has to take, nothing that is not printed."""

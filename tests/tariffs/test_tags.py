@@ -135,3 +135,12 @@ def test_those_of_a_posting_win() -> None:
     assert terms.tagged("tax=1", '{"b":"z"}') == '{"b":"z"}'
     assert terms.tagged("", "") is None
     assert terms.tags_in("tag.a=%00%zz") == {"a": " %zz"}
+
+
+def test_tags_alone_say_nothing_of_tax() -> None:
+    assert [terms.says_of_money(one) for one in ("", "tag.a=x", "tax=0;tag.a=x", "rate=1.5")] == [
+        False,
+        False,
+        True,
+        True,
+    ]

@@ -144,6 +144,7 @@ async def test_other_tags_under_the_same_key_are_another_request(harness: ApiHar
     assert await entries(harness) == [("top-up", WEB)]
 
 
+TAXES = 'taxes = [{ name = "VAT", percent = 19, included = true }]'
 TAGGED = """
 tariff = "tagged"
 currency = "EUR"
@@ -165,8 +166,16 @@ tags = { channel = "rental" }
 """
 
 
-async def test_a_tariff_says_them_of_use(harness: ApiHarness) -> None:
-    await harness.tariff(TAGGED, "tagged")
+@pytest.mark.parametrize(
+    ("taxes", "said"),
+    [
+        (TAXES, [("-0.084034", "-0.015966"), ("-0.008403", "-0.001597")]),
+        ("", [(None, None), (None, None)]),
+    ],
+    ids=["with tax", "without"],
+)
+async def test_a_tariff_says_them_of_use(harness: ApiHarness, taxes: str, said: list[tuple[str, str]]) -> None:
+    await harness.tariff(TAGGED.replace(TAXES, taxes), "tagged")
     await harness.account()
     await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "tagged"}])
     await harness.top_up("20.00")
@@ -178,7 +187,7 @@ async def test_a_tariff_says_them_of_use(harness: ApiHarness) -> None:
     assert await entries(harness) == [("top-up", {}), ("usage", video), ("usage", rest)]
     assert await entries(harness, tag="channel:video") == [("usage", video)]
     shown = (await harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
-    assert [(one["net"], one["tax"]) for one in shown[1:]] == [("-0.084034", "-0.015966"), ("-0.008403", "-0.001597")]
+    assert [(one["net"], one["tax"]) for one in shown[1:]] == said
     period = f"from={time_of(0)}&until={time_of(harness.now_ms() + 1_000)}&group_by=channel"
     found = (await harness.call("GET", f"/v1/accounts/a1/statement?{period}")).json()
     sums = {(one["tag"], one["amount"]) for one in found["entries"]}
