@@ -304,6 +304,11 @@ def projected(shard: int) -> str:
     return f"{TAGS[shard]}:projected"
 
 
+def replicated(shard: int) -> str:
+    """Written so that what replicas are asked about is newer than all before it (connection.py)."""
+    return f"{TAGS[shard]}:replicated"
+
+
 def published(shard: int) -> str:
     """`<replid> <epoch>`: under which history of a server the shard is open, mirrored from PostgreSQL."""
     return f"{TAGS[shard]}:published"

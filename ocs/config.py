@@ -508,6 +508,8 @@ class RedisConfig(ConfigTable, frozen=True):
     """`embedded`: a Valkey of ours in the data directory."""
     memory_bytes_max: Annotated[int, Meta(ge=64 << 20, le=1 << 43)] = 1 << 30
     """Of the embedded one: full, it refuses; it never forgets a balance."""
+    replicas: Annotated[int, Meta(ge=1, le=10)] = 1
+    """With durability `replicated`: so many have a call before it is answered."""
     accept_risks: tuple[StoreRisk, ...] = ()
     """Settings of the store that lose money and are wanted all the same; each is an alarm for as long as it lasts."""
 
@@ -715,7 +717,7 @@ class Config(ConfigTable, frozen=True):
     data: Path = Path("ocs-data")
     demo: bool = False
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: workers_for(cores()))
-    durability: Literal["always", "everysec"] = "always"
+    durability: Literal["always", "everysec", "replicated"] = "always"
     open_without_postgres: bool = False
     sealing_keys: tuple[Secret, ...] = ()
     """Keys for secrets in PostgreSQL (ocs/master/sealing.py), the newest first: each 32 octets in hex or base64, best
@@ -750,6 +752,8 @@ class Config(ConfigTable, frozen=True):
             if (refused := refused_of(row.subscriber_defaults, vendors.values())) is not None:
                 raise ValueError(f"charging.services.{row.name}.subscriber_defaults.{refused[0]}: {refused[1]}")
         diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
+        if self.durability == "replicated" and self.redis.embedded:
+            raise ValueError("durability: expected always or everysec: the embedded Valkey has no replicas")
         listeners = {**diameter, "http.listen": self.http.listen, "metrics.listen": self.metrics.listen}
         taken: dict[str, str] = {}
         for name, address in listeners.items():

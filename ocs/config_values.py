@@ -12,7 +12,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 EMPTY: Final = "a value, but it is empty: leave the key out for its default"
 StoreRisk = Literal[
-    "eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen", "version"
+    "eviction",
+    "maxmemory",
+    "persistence",
+    "appendonly",
+    "appendfsync",
+    "replica",
+    "replicas",
+    "installation",
+    "unseen",
+    "version",
 ]
 """As balances/ledger/risks.py names them."""
 

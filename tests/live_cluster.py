@@ -156,6 +156,13 @@ class LiveCluster:
                     return server
         raise ClusterTrouble(f"nobody has shard {shard}")
 
+    def has_primary(self, shard: int) -> bool:
+        try:
+            self.primary_of(shard)
+        except ClusterTrouble:
+            return False
+        return True
+
     def shards_of(self, server: ClusterServer) -> list[int]:
         ranges = self._own_slots(server)
         return [shard for shard, slot in enumerate(SHARD_SLOTS) if any(a <= slot <= b for a, b in ranges)]

@@ -17,13 +17,30 @@ from balances.redis.cluster_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
 
 Name = Literal[
-    "eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen", "version"
+    "eviction",
+    "maxmemory",
+    "persistence",
+    "appendonly",
+    "appendfsync",
+    "replica",
+    "replicas",
+    "installation",
+    "unseen",
+    "version",
 ]
 
 LEAST_VERSION: Final = (7, 0)
 """Of Redis, and as which Valkey counts itself: the operations are functions (libraries.py)."""
 
-SETTINGS: Final = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
+SETTINGS: Final = (
+    "maxmemory",
+    "maxmemory-policy",
+    "appendonly",
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "save",
+    "min-replicas-to-write",
+)
 
 
 class Risk(NamedTuple):
@@ -32,24 +49,25 @@ class Risk(NamedTuple):
     """What is so, and what comes of it."""
 
 
-async def risks_at(url: str, durability: str) -> list[Risk]:
+async def risks_at(url: str, durability: str, replicas: int = 1) -> list[Risk]:
     """The risks of the store at an address. STORE_AWAY when it cannot be asked."""
     async with primaries_at(url) as primaries:
-        return await risks_of_all(primaries, durability)
+        return await risks_of_all(primaries, durability, replicas)
 
 
-async def risks_of_all(primaries: Primaries, durability: str) -> list[Risk]:
+async def risks_of_all(primaries: Primaries, durability: str, replicas: int = 1) -> list[Risk]:
     """Each once, with the first primary that has it."""
     found: dict[str, Risk] = {}
     for primary in primaries.all():
         where = f"{primary.name}: " if primary.clustered else ""
-        for risk in await risks_of(primary.client, durability):
+        for risk in await risks_of(primary.client, durability, replicas):
             found.setdefault(risk.name, risk._replace(text=where + risk.text))
     return list(found.values())
 
 
-async def risks_of(redis: Client, durability: str) -> list[Risk]:
-    """Of a store we are connected to. durability: what is promised, `always` or `everysec`."""
+async def risks_of(redis: Client, durability: str, replicas: int = 1) -> list[Risk]:
+    """Of a store we are connected to. durability: what is promised, `always`, `everysec` or `replicated`; replicas: to
+    how many"""
     found = []
     version = (await redis.info("server"))["redis_version"]
     if not is_new_enough(version):
@@ -57,8 +75,13 @@ async def risks_of(redis: Client, durability: str) -> list[Risk]:
         found.append(
             Risk("version", f"it is Redis {version}, and has no functions before {least}: nothing can be charged")
         )
-    if (await redis.info("replication"))["role"] != "master":
+    replication = await redis.info("replication")
+    if replication["role"] != "master":
         found.append(Risk("replica", "it is a replica: it takes no writes, and what it has may be old"))
+    elif durability == "replicated" and (there := replication["connected_slaves"]) < replicas:
+        found.append(
+            Risk("replicas", f"it has {there} replicas, and redis.replicas is {replicas}: no call can be answered")
+        )
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}
     except ResponseError as why:
@@ -66,6 +89,9 @@ async def risks_of(redis: Client, durability: str) -> list[Risk]:
             *found,
             Risk("unseen", f"CONFIG GET is refused ({why}): whether it keeps what it is given is not known"),
         ]
+    if durability == "replicated" and int(settings["min-replicas-to-write"] or 0) < replicas:
+        least = f"min-replicas-to-write is {settings['min-replicas-to-write']}, below redis.replicas = {replicas}"
+        found.append(Risk("replicas", f"{least}: cut off from its replicas, it takes calls that are lost"))
     return [*found, *judge(settings, durability)]
 
 
@@ -98,7 +124,7 @@ def judge(settings: Mapping[str, str], durability: str) -> list[Risk]:
             found.append(Risk("appendonly", f"appendonly is {settings['appendonly']}: {lost}"))
         else:
             found.append(Risk("persistence", "it has no append-only file and no snapshots: all is lost when it ends"))
-    elif settings["appendfsync"] == "no" or (settings["appendfsync"] != "always" and durability != "everysec"):
+    elif settings["appendfsync"] == "no" or (settings["appendfsync"] != "always" and durability == "always"):
         lost = "what was acknowledged last is lost when it is killed"
         found.append(
             Risk(

@@ -141,11 +141,18 @@ class FenceQuestion(RedisCall):
     __slots__ = ()
 
 
+class ReplicaQuestion(FenceQuestion):
+    """Asks how many replicas have what was written before it."""
+
+    __slots__ = ()
+
+
 class RedisConnection(asyncio.Protocol):
     """One connection to one server, kept up; see the module.
 
     now_ms:    the wall clock, to be compared with the server's
     unfenced:  take any master for open (tests of the scripts alone)
+    replicas:  so many have what a call wrote before its reply is given out (durability.md, `replicated`)
     find:      says where the server is, at each connect (whereabouts.py); else it is the one that the URL names
     member:    of a cluster, with the fence of its shards; calls that are to go elsewhere are given back (router.py)
     """
@@ -157,6 +164,7 @@ class RedisConnection(asyncio.Protocol):
         now_ms: Callable[[], int],
         answer_ms_max: int = 800,
         unfenced: bool = False,
+        replicas: int = 0,
         find: FindMaster | None = None,
         member: Membership | None = None,
     ) -> None:
@@ -164,6 +172,10 @@ class RedisConnection(asyncio.Protocol):
         self._find, self._member = find, member
         self.place = self.address.places[0]
         """Where the server is, or was at the last connect."""
+        self._replicas, self._held = replicas, deque[tuple[RedisCall, Any]]()
+        """Replies that wait for the replicas."""
+        self._written = False
+        """Calls were put since the replicas were asked last."""
         self._patience_s = PATIENCE_S if member is None else MEMBER_PATIENCE_S
         self._answer_ms = answer_ms_max
         self.openings = 0
@@ -352,6 +364,13 @@ class RedisConnection(asyncio.Protocol):
                 self._flying.append(FenceQuestion(call.pack, None, call.sent_ms, 0, None, ""))  # its reply is dropped
             else:
                 self._flying.append(call)
+        held, self._held = self._held, deque()
+        for call, reply in held:
+            if call.number and call.number not in numbers and not call.settled:
+                call.was_cut = True
+                gone.insert(0, call)
+            else:
+                self._held.append((call, reply))
         waiting, self._unverified = self._unverified, deque()
         for call in waiting:
             (gone if call.number and call.number not in numbers else self._unverified).append(call)
@@ -384,6 +403,7 @@ class RedisConnection(asyncio.Protocol):
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
+        self._written = True
         self._put(call, epoch)
 
     def _put(self, call: RedisCall, epoch: bytes) -> None:
@@ -395,11 +415,44 @@ class RedisConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
+        if self._replicas and self._written:
+            self._ask_replicas()
         out, self._out = self._out, []
         if self._transport is not None and out:
             self._transport.write(b"".join(out))
             if self._transport.get_write_buffer_size() > BUFFER_MAX:
                 self._transport.abort()
+
+    def _ask_replicas(self) -> None:
+        """Behind all calls of this write: whether the replicas have them. WAIT counts from the last write of this very
+        connection, and a repeat writes nothing whose first try another worker sent: so there is a write of our own."""
+        self._written = False
+        for shard in self._fence.shards[:1]:
+            self._ask_beside(FenceQuestion, "SET", keys.replicated(shard), 1)
+        self._ask_beside(ReplicaQuestion, "WAIT", self._replicas, self._answer_ms)
+
+    def _ask_beside(self, kind: type[FenceQuestion], *words: str | int) -> None:
+        self._flying.append(kind(_as_it_is(words), None, self._now_monotonic_ms(), LATE_MS, None, ""))
+        self._out.append(pack_words(words))
+
+    def _hold(self, call: RedisCall, reply: Any) -> None:
+        """Until the replicas have what it wrote. If they do not in time, nobody knows what will be left of it."""
+        if isinstance(call, ReplicaQuestion):
+            self._release(reply)
+        elif isinstance(call, FenceQuestion):
+            call.resolve(reply)
+        else:
+            self._held.append((call, reply))
+
+    def _release(self, acknowledged: int) -> None:
+        held, self._held = self._held, deque()
+        for call, reply in held:
+            if acknowledged < self._replicas:
+                self.lose(call, f"{acknowledged} of {self._replicas} replicas have it")
+            elif call.decode is not None and not call.settled:
+                call.resolve(call.decode(reply))
+            else:
+                call.resolve(reply)
 
     # --- replies ------------------------------------------------------------------------------------------------
 
@@ -414,6 +467,8 @@ class RedisConnection(asyncio.Protocol):
             call = flying.popleft()
             if isinstance(reply, hiredis.ReplyError):
                 self._refused(call, reply)
+            elif self._replicas:
+                self._hold(call, reply)
             elif call.decode is not None and not call.settled:
                 call.resolve(call.decode(reply))
             else:
@@ -421,7 +476,9 @@ class RedisConnection(asyncio.Protocol):
 
     def _refused(self, call: RedisCall, error: hiredis.ReplyError) -> None:
         words = str(error)
-        if type(call) is FenceQuestion:
+        if isinstance(call, ReplicaQuestion):
+            self._release(0)
+        elif isinstance(call, FenceQuestion):
             call.fail(error)
         elif call.script is not None and is_missing(error):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
@@ -461,10 +518,11 @@ class RedisConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._lose_fence("connection to Redis lost")
-        for call in self._flying:
+        for call in (*(held for held, _ in self._held), *self._flying):
             call.was_cut = True
-            if not call.settled:
+            if not call.settled and not isinstance(call, FenceQuestion):
                 self._unverified.append(call)
+        self._held.clear()
         self._flying.clear()
         self._out.clear()
 
@@ -476,8 +534,9 @@ class RedisConnection(asyncio.Protocol):
         self._checked.clear()
 
     def _drop(self, why: str) -> None:
-        for call in self._flying:
+        for call in (*(held for held, _ in self._held), *self._flying):
             self.lose(call, why)
+        self._held.clear()
         for call in self._unverified:
             self.give_up(call, why)
         self._flying.clear()
@@ -617,6 +676,6 @@ class RedisConnection(asyncio.Protocol):
         for call in self._unverified:
             if call.deadline < now and not call.settled:
                 self.give_up(call, "the connection was cut, and there was no other in time")
-        for call in self._flying:
+        for call in (*(held for held, _ in self._held), *self._flying):
             if call.wanted_until < now and not call.settled:
                 self.lose(call, "no reply in time")

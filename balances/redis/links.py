@@ -11,10 +11,15 @@ from balances.redis.router import ClusterLink
 
 
 def store_link(
-    url: str | StoreAddress, *, now_ms: Callable[[], int], answer_ms_max: int = 800, unfenced: bool = False
+    url: str | StoreAddress,
+    *,
+    now_ms: Callable[[], int],
+    answer_ms_max: int = 800,
+    unfenced: bool = False,
+    replicas: int = 0,
 ) -> StoreLink:
     """ValueError: the URL is none."""
     address = StoreAddress(url) if isinstance(url, str) else url
     if address.kind == "cluster":
-        return ClusterLink(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced)
-    return RedisConnection(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced)
+        return ClusterLink(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced, replicas=replicas)
+    return RedisConnection(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced, replicas=replicas)

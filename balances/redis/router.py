@@ -49,10 +49,12 @@ class ClusterLink:
         now_ms: Callable[[], int],
         answer_ms_max: int = 800,
         unfenced: bool = False,
+        replicas: int = 0,
     ) -> None:
         self.address = StoreAddress(url) if isinstance(url, str) else url
         self.lost: Counter[str] = Counter()
         self._now_ms, self._answer_ms, self._unfenced = now_ms, answer_ms_max, unfenced
+        self._replicas = replicas
         self._loop = asyncio.get_running_loop()
         self._watch = TopologyWatch(self.address)
         self._topology = Topology()
@@ -344,6 +346,7 @@ class ClusterLink:
                 self.address,
                 now_ms=self._now_ms,
                 answer_ms_max=self._answer_ms,
+                replicas=self._replicas,
                 find=partial(_at, place),
                 member=Membership(Fence((), together=False, unfenced=self._unfenced), self.command, self._redirected),
             )

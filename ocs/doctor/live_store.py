@@ -39,7 +39,7 @@ async def examine_live_store(config: Config, url: str) -> Examined:
 
 
 async def _looked_at(config: Config, redis: Any, facts: list[str]) -> Any:
-    for risk in await risks_of(redis, config.durability):
+    for risk in await risks_of(redis, config.durability, config.redis.replicas):
         is_accepted = risk.name in config.redis.accept_risks
         yield (note if is_accepted else error)(
             risk.text + (" (accepted)" if is_accepted else ""),

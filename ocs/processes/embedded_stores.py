@@ -46,7 +46,9 @@ class EmbeddedStores:
         starting: dict[str, asyncio.Future[str]] = {}
         if config.redis.embedded:
             valkey = EmbeddedValkey(
-                config.data, durability=config.durability, maxmemory_bytes=config.redis.memory_bytes_max
+                config.data,
+                durability="always" if config.durability == "always" else "everysec",
+                maxmemory_bytes=config.redis.memory_bytes_max,
             )
             self._stores.append(valkey)
             starting["redis"] = loop.run_in_executor(self._threads, valkey.start)

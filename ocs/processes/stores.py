@@ -50,7 +50,8 @@ def not_ready(link: StoreLink) -> str:
 async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
     """The live store: a client for everything slow, and the link of the hot path."""
     address = StoreAddress(config.redis.url.reveal())
-    link = store_link(address, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
+    replicas = config.redis.replicas if config.durability == "replicated" else 0
+    link = store_link(address, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max, replicas=replicas)
     redis = slow_client(address)
     try:
         await link.start(0)

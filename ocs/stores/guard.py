@@ -96,7 +96,7 @@ async def refused_at_start(config: Config) -> str:
     """Why the store cannot be used, "" when it can, or cannot be asked: then the keeper looks when it can."""
     try:
         async with asyncio.timeout(WAIT_S):
-            found = await risks_at(config.redis.url.reveal(), config.durability)
+            found = await risks_at(config.redis.url.reveal(), config.durability, config.redis.replicas)
     except STORE_AWAY:
         return ""
     return refusal(found, config.redis.accept_risks)
@@ -106,7 +106,7 @@ async def store_troubles(config: Config) -> list[tuple[str, str]]:
     """For `ocs check`: what was checked, and what is wrong with it. An accepted risk is named and is no failure."""
     try:
         async with asyncio.timeout(WAIT_S), primaries_at(config.redis.url.reveal()) as primaries:
-            found = await risks_of_all(primaries, config.durability)
+            found = await risks_of_all(primaries, config.durability, config.redis.replicas)
             theirs = [await primary.client.get(installation_key(primary)) for primary in primaries.all()]
     except STORE_AWAY as why:
         return [("redis settings", f"cannot be asked for: {str(why) or type(why).__name__}")]

@@ -444,6 +444,51 @@ async def test_a_profile_is_read_with_the_mark_of_its_own_primary(
     assert at == ["GET", "GET"]
 
 
+# --- replicas -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def replicated(cluster: FakeCluster) -> AsyncIterator[ClusterLink]:
+    made = ClusterLink(f"redis+cluster://{cluster.first.place}", now_ms=lambda: 1_700_000_000_000, replicas=2)
+    await made.start(30)
+    yield made
+    await made.stop()
+
+
+async def test_an_answer_is_given_when_the_replicas_have_the_call(replicated: ClusterLink, here: FakeNode) -> None:
+    """One WAIT for all calls of a write, behind a write of its own, for a repeat writes nothing."""
+    here.on = lambda words: None if words[0] == "WAIT" else array(bulk("ok")) if words[0] == "FCALL" else b"+OK\r\n"
+    first, second = call(replicated), call(replicated)
+    await reached(lambda: bool(here.calls("WAIT")))
+    (piece,) = [piece for piece in here.writes if "WAIT" in piece]
+    assert piece[-4:] == ["FCALL", "FCALL", "SET", "WAIT"]
+    assert here.calls("WAIT") == [("WAIT", "2", "800")]
+    assert not first.settled
+    here.late[-1].write(b":2\r\n")
+    assert [await end(first), await end(second)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("said", [b":1\r\n", b"-NOPERM this user has no permissions to run the 'wait' command\r\n"])
+async def test_what_too_few_replicas_have_is_not_answered(replicated: ClusterLink, here: FakeNode, said: bytes) -> None:
+    """It may be lost with the primary: silence, and the client asks again."""
+    here.on = lambda words: said if words[0] == "WAIT" else array(bulk("ok")) if words[0] == "FCALL" else b"+OK\r\n"
+    assert await end(call(replicated)) == "Lost"
+    assert replicated.lost["charge"] == 1
+
+
+async def test_a_refusal_waits_for_no_replica(replicated: ClusterLink, here: FakeNode) -> None:
+    here.on = lambda words: b"-NOREPLICAS Not enough good replicas to write.\r\n" if words[0] == "FCALL" else None
+    assert await end(call(replicated)) == "NotSent"
+
+
+async def test_a_connection_that_ends_before_the_replicas_answer(replicated: ClusterLink, here: FakeNode) -> None:
+    """The reply was there, and was not given: it is asked for again, with the same key."""
+    waits: Iterator[Any] = iter([ConnectionError, b":2\r\n"])
+    here.on = lambda words: next(waits) if words[0] == "WAIT" else array(bulk("ok"))
+    assert await end(call(replicated)) == "ok"
+    assert len(here.calls()) == 2
+
+
 # --- beside the calls -----------------------------------------------------------------------------------------
 
 

@@ -137,6 +137,7 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ),
         ("redis.url=http://x", "redis: expected url as one of redis://, rediss://, unix://"),
         ("redis.url=redis+sentinel://x/main", "not served yet"),
+        ("durability=replicated", "durability: expected always or everysec: the embedded Valkey has no replicas"),
         ("redis.url=redis+cluster://h/1", "redis: expected url without a database: a cluster has only 0"),
         ("redis.url=redis+cluster://", "redis: expected url with a host"),
         ("redis.url=redis+cluster://h1,,h2", "redis: expected url with a host"),
