@@ -32,15 +32,7 @@ Name = Literal[
 LEAST_VERSION: Final = (7, 0)
 """Of Redis, and as which Valkey counts itself: the operations are functions (libraries.py)."""
 
-SETTINGS: Final = (
-    "maxmemory",
-    "maxmemory-policy",
-    "appendonly",
-    "appendfsync",
-    "no-appendfsync-on-rewrite",
-    "save",
-    "min-replicas-to-write",
-)
+SETTINGS: Final = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
 
 
 class Risk(NamedTuple):
@@ -84,14 +76,15 @@ async def risks_of(redis: Client, durability: str, replicas: int = 1) -> list[Ri
         )
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}
+        least = await _setting(redis, "min-replicas-to-write") if durability == "replicated" else ""
     except ResponseError as why:
         return [
             *found,
             Risk("unseen", f"CONFIG GET is refused ({why}): whether it keeps what it is given is not known"),
         ]
-    if durability == "replicated" and int(settings["min-replicas-to-write"] or 0) < replicas:
-        least = f"min-replicas-to-write is {settings['min-replicas-to-write']}, below redis.replicas = {replicas}"
-        found.append(Risk("replicas", f"{least}: cut off from its replicas, it takes calls that are lost"))
+    if least and int(least) < replicas:
+        text = f"min-replicas-to-write is {least}, below redis.replicas = {replicas}: cut off from them, it takes calls"
+        found.append(Risk("replicas", f"{text} that are lost"))
     return [*found, *judge(settings, durability)]
 
 

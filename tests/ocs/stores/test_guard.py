@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from balances import keys
 from balances.ledger.reader import connect
-from balances.ledger.risks import SETTINGS, Name, installation, is_new_enough, judge, risks_at
+from balances.ledger.risks import SETTINGS, Name, installation, is_new_enough, judge, risks_at, risks_of
 from ocs.cli.root import cli
 from ocs.config_values import StoreRisk
 from ocs.processes.embedded import EmbeddedValkey
@@ -76,6 +76,21 @@ def test_the_names_are_those_of_the_configuration() -> None:
 )
 def test_it_has_to_have_functions(version: str, enough: bool) -> None:
     assert is_new_enough(version) == enough
+
+
+async def test_replicated_needs_replicas(redis_url: str) -> None:
+    """Without them no call would be answered; and one that is cut off from them would take calls that are lost."""
+    redis = connect(redis_url)
+    assert "replicas" not in {risk.name for risk in await risks_of(redis, "everysec")}
+    found = [risk.text for risk in await risks_of(redis, "replicated", 2) if risk.name == "replicas"]
+    assert found[0].startswith("it has 0 replicas, and redis.replicas is 2")
+    assert found[1].startswith("min-replicas-to-write is 0, below redis.replicas = 2")
+    await redis.config_set("min-replicas-to-write", 2)
+    try:
+        assert len([risk for risk in await risks_of(redis, "replicated", 2) if risk.name == "replicas"]) == 1
+    finally:
+        await redis.config_set("min-replicas-to-write", 0)
+        await redis.aclose()
 
 
 async def test_a_store_that_is_too_old_is_named(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
