@@ -15,10 +15,10 @@ from ocs.backoffice import audit
 
 class AuditQuery(Struct, frozen=True, forbid_unknown_fields=True):
     account: schema.Id | None = None
-    caller: Annotated[str, Meta(max_length=255)] | None = None
-    request: Annotated[str, Meta(max_length=64)] | None = None
+    caller: schema.Text | None = None
+    request: schema.Text | None = None
     """All rows of one request."""
-    operation: Annotated[str, Meta(max_length=64)] | None = None
+    operation: schema.Text | None = None
     """Its name: `operationId` of /openapi.json."""
     from_: Time | None = field(default=None, name="from")
     until: Time | None = None

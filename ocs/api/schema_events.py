@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ocs.api.schema import Id
+from ocs.api.schema import ONE_LINE, Id
 from ocs.events.event import Event
 from ocs.patterns import looks
 
@@ -24,7 +24,7 @@ class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     type: Types | None = None
     """Some, with commas between, `session.*` for all that begin so. Left out: all but `balance.changed`."""
     account: Id | None = None
-    service: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    service: Annotated[str, looks(r"[^\x00-\x1f]+", ONE_LINE, max_length=64)] | None = None
     before: Annotated[int, Meta(ge=1, le=2**62)] | None = None
     """`next` of the page before."""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
