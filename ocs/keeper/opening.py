@@ -98,7 +98,9 @@ class Opener:
         """Check whether the shards are open, and open those that are not and may be."""
         try:
             pulse = await self._reader.pulse()
-        except STORE_AWAY:
+        except STORE_AWAY as why:
+            if self._primary.clustered:  # others are asked, and say that all is well with theirs
+                self._shut(f"it cannot be asked: {str(why) or type(why).__name__}")
             self._trouble()
             raise
         server = pulse.server

@@ -3,6 +3,7 @@ other, a slot move those that moved; what was acknowledged and copied is there, 
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,7 +71,7 @@ class KeptCluster:
 
 @pytest.fixture
 async def kept(tmp_path: Path, pg_dsn: str) -> AsyncIterator[KeptCluster]:
-    cluster = LiveCluster(tmp_path, timeout_ms=1_500, settings={"cluster-require-full-coverage": "no"})
+    cluster = LiveCluster(tmp_path, timeout_ms=3_000, settings={"cluster-require-full-coverage": "no"})
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(cluster.stop)
         books = ClusterBooks(await asyncio.to_thread(cluster.start))
@@ -89,6 +90,7 @@ async def kept(tmp_path: Path, pg_dsn: str) -> AsyncIterator[KeptCluster]:
         for account in ACCOUNTS:
             await books.open(account)
         yield it
+    gc.collect()  # what is said of connections that were given up is said here, and not of a later test
 
 
 async def move_atomically(cluster: LiveCluster, slot: int, source: ClusterServer, target: ClusterServer) -> None:
@@ -127,13 +129,11 @@ async def test_a_failover_opens_the_shards_of_that_primary_alone(kept: KeptClust
     victim = kept.cluster.primary_of(keys.shard_of(rolled.choice(ACCOUNTS)))
     gone = set(kept.cluster.shards_of(victim))
     stopping = asyncio.Event()
-    refused: Counter[str] = Counter()
 
     async def load(account: str) -> None:
         number = 0
         while not stopping.is_set():
             while not await kept.books.post(account, f"{account} {number}"):  # the same again
-                refused[account] += 1
                 await asyncio.sleep(0.05)
             number += 1
             await asyncio.sleep(0.02)
@@ -143,7 +143,9 @@ async def test_a_failover_opens_the_shards_of_that_primary_alone(kept: KeptClust
     (victim.kill if end == "kill" else victim.freeze)()
     # Others charge on, and are copied, while those shards are shut.
     other = next(account for account in ACCOUNTS if keys.shard_of(account) not in gone)
-    await kept.until(lambda: bool(kept.keeper.shut) or len(kept.keeper.copies.open_shards) < keys.SHARDS)
+    await kept.until(lambda: bool(kept.keeper.shut))
+    assert f"{len(gone)} of {keys.SHARDS} shards are shut" in kept.keeper.shut
+    assert kept.keeper.why == ""
     served = len(kept.books.acknowledged[other])
     await kept.until(lambda: len(kept.books.acknowledged[other]) >= served + 5)
     last = kept.books.acknowledged[other][-1]
@@ -164,17 +166,11 @@ async def test_a_failover_opens_the_shards_of_that_primary_alone(kept: KeptClust
         victim.thaw()  # it learns that it is not a primary any more
     now = await kept.epochs()
     assert {shard for shard in now if now[shard] != epochs[shard]} == gone
-    assert not {keys.shard_of(account) for account in refused} - gone
-    # What was acknowledged under the new epoch is all there; what only the old primary had is lost, and nothing else.
-    lost = {
-        account: set(done) - (await kept.entries()).get(account, Counter()).keys()
-        for account, done in kept.books.acknowledged.items()
-    }
+    # What was acknowledged is there; of the old primary's, what had neither reached PostgreSQL nor its replica is lost.
     await kept.proved()
     entries = await kept.entries()
     for account, done in kept.books.acknowledged.items():
-        missing = set(done) - entries[account].keys()
-        assert not missing or keys.shard_of(account) in gone, (account, missing, lost)
+        assert keys.shard_of(account) in gone or set(done) <= entries[account].keys()
         assert "before" in entries[account]
 
 
