@@ -11,7 +11,8 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from balances.ledger import months, standings
+from balances.ledger import debts, months, standings
+from balances.ledger.debts import OwedMoney
 from balances.ledger.opening import Opened
 from balances.ledger.reader import STORE_AWAY, Client, Pulse
 from balances.ledger.record import RecordId
@@ -163,6 +164,8 @@ class Keeper:
         verify_at: str = "",
     ) -> None:
         self.stats = stats = KeeperStats()
+        self.owed: dict[str, OwedMoney] = {}
+        """By currency, as of the last look; empty where another keeper looks."""
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
         self.now_ms = self._now_ms = now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
@@ -326,6 +329,7 @@ class Keeper:
             ("audit", self._go_on_with_audit, 5.0),
             ("approvals", self._expire_approvals, 30.0),
             ("transfers", self._finish_transfers, 5.0),
+            ("owed", self._look_at_debts, 60.0),
             ("voucher tries", self._forget_tries, 60.0),
             ("standings", self._fill_standings, 60.0),
             ("libraries", self._drop_libraries, 600.0),
@@ -514,6 +518,11 @@ class Keeper:
     async def _settle(self) -> None:
         if not self.why:
             await finish(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
+
+    async def _look_at_debts(self) -> None:
+        """By one keeper, so that each debt is told once."""
+        is_ours = not self.why and self._leases.has("copy")
+        self.owed = await debts.owed(self._pool) if is_ours else {}
 
     async def _finish_transfers(self) -> None:
         if not self.why and self._leases.has("copy"):

@@ -16,6 +16,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     lag_entries, lag_ms = meter.counts(metrics.LAG_ENTRIES), meter.counts(metrics.LAG_SECONDS)
     stopped, quarantined = meter.counts(metrics.STOPPED), meter.counts(metrics.QUARANTINED)
     sessions, holds, held = (meter.counts(metric) for metric in (metrics.SESSIONS, metrics.HOLDS, metrics.HELD))
+    owed = meter.counts(metrics.OWED)
     alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
     set_aside, session_requests = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.SESSION_ASKED)
@@ -80,6 +81,8 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
             if it.dispatcher.delivers_to(webhook):
                 hook_waiting[webhook,] = tallies.waiting
                 hook_age[webhook,] = max(it.now_ms() - tallies.oldest_ms, 0) if tallies.oldest_ms else 0
+        owed.clear()
+        owed.update({(currency,): debt.micro for currency, debt in it.owed.items()})
         if totals.complete:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more

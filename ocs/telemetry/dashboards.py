@@ -295,6 +295,12 @@ DASHBOARDS: Final[tuple[Dashboard, ...]] = (
                         note="Granted and not yet reported.",
                     ),
                     _lines(
+                        "Owed",
+                        "short",
+                        Curve("sum by (currency) (ocs_owed_money)", "{{currency}}", quiet=True),
+                        note="Free money of accounts that is below zero, looked at once a minute.",
+                    ),
+                    _lines(
                         "Sessions and lines that hold",
                         "short",
                         Curve("sum(ocs_sessions_open)", "sessions"),

@@ -89,6 +89,7 @@ OVER_BOUND     = _counter("ocs_enforcement_over_bound_total", "Sessions that use
 SESSIONS       = _gauge("ocs_sessions_open", "Charging sessions open, as the store has them")
 HOLDS          = _gauge("ocs_holds", "Session lines that hold something, as the store has them")
 HELD           = _gauge("ocs_held_money", "Money held, as the store has it", "currency", divisor=1_000_000)
+OWED           = _gauge("ocs_owed_money", "Free money of accounts that is below zero", "currency", divisor=1_000_000)
 DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
 POSTED         = _counter("ocs_posted_money_total", "Money posted", "why", "direction", "currency", divisor=1_000_000)
 MARKED         = _counter("ocs_marked_usage_total", "Usage records that something was unusual about", "service", "mark")
@@ -136,7 +137,7 @@ METRICS: tuple[Metric, ...] = (
     HOME_OUTSTANDING,
     LINES, FINAL_UNITS, VOUCHER_TRIES, SESSION_ASKED,
     JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
-    SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE, STORE_TIME, STORE_LOST,
+    SESSIONS, HOLDS, HELD, OWED, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE, STORE_TIME, STORE_LOST,
     SHARDS_SHUT,
     LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,

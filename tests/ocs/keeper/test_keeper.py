@@ -110,6 +110,26 @@ async def test_it_counts_the_money_that_is_posted_and_the_room_there_is(servers:
         assert stats.memory_limit_bytes >= 0
 
 
+async def test_it_counts_what_accounts_owe_by_currency(servers: Servers) -> None:
+    """Each state of accounts is found; a keeper that does not copy tells nothing."""
+    async with keeping(servers) as both:
+        keeper, meter = both.keeper, Meter()
+        tell = kept_counts(keeper, meter)
+        await both.books.pool.execute(
+            "INSERT INTO standings VALUES ('d1', 'EUR', 0, -5000000), ('d2', 'EUR', 4, -1), ('d3', 'EUR', 4, 9000000),"
+            " ('d4', 'USD', 0, 7), ('d5', 'CHF', 1, -30)"
+        )
+        await keeper._look_at_debts()
+        tell()
+        told = {one.labels[0]: one.values[0] for one in meter.snapshot() if one.name == "ocs_owed_money"}
+        assert told == {"EUR": 5_000_001, "USD": 0, "CHF": 30}
+        assert keeper.owed["EUR"].accounts == 2
+        keeper._leases.has = lambda _name: False  # type: ignore[method-assign, assignment]  # another one copies
+        await keeper._look_at_debts()
+        tell()
+        assert not [one for one in meter.snapshot() if one.name == "ocs_owed_money"]
+
+
 async def test_two_keepers_on_one_store(servers: Servers) -> None:
     async with keeping(servers) as one, keeping(servers) as other:
         for i in range(300):
