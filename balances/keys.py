@@ -41,6 +41,9 @@ REMARKS: Final = "peer-remarks"
 LIBRARIES: Final = "libraries"
 """Sorted set: library of functions -> when somebody who uses it last said so, by the server's clock (libraries.py)."""
 
+FORMAT: Final = "format"
+"""`<written> <announced>`: stored formats, mirrored from PostgreSQL (balances/ledger/formats.py)."""
+
 SESSION_REQUESTS: Final = "session-requests"
 """Channel of requests to network elements (RAR, ASR)."""
 

@@ -36,6 +36,9 @@ from protocol.radius.dictionary_files import DictionaryFileError, LoadedDictiona
 from tariffs import toml
 from tariffs.units import EXACT_MAX
 
+HostRole = Literal["worker", "api", "keeper"]
+ROLES: Final[tuple[HostRole, ...]] = ("worker", "api", "keeper")
+
 OF_COMMANDS = ("OCS_URL", "OCS_TOKEN", "OCS_TOKEN_FILE")
 """In the environment: which server the other commands talk to (ocs/cli/remote.py). No keys of the configuration."""
 
@@ -713,6 +716,29 @@ def workers_for(cores: int) -> int:
     return max(2, min(cores - 1, 256))
 
 
+class HostConfig(ConfigTable, frozen=True):
+    """One of the hosts that may share a store (docs/operations/hosts.md)."""
+
+    name: Annotated[str, Meta(max_length=255)] = ""
+    """"": the machine's."""
+    roles: Annotated[tuple[HostRole, ...], Meta(min_length=1)] = ROLES
+    """Which processes run here: all serve one store, whichever host they run on."""
+    notice_s: Annotated[int, Meta(ge=0, le=600)] = 0
+    """How long /readyz says that it stops before it does: for balancers to send nothing more."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.roles)) != len(self.roles):
+            raise ValueError("roles: each once")
+
+
+class Upgrade(ConfigTable, frozen=True):
+    """The step to a newer stored format (docs/operations/upgrade.md)."""
+
+    after_s: Annotated[int, Meta(ge=0, le=90 * 86_400)] = 3_600
+    """How long all hosts have to read the newer format before it is written: until then one may go back to the build
+    before."""
+
+
 class Config(ConfigTable, frozen=True):
     data: Path = Path("ocs-data")
     demo: bool = False
@@ -722,6 +748,7 @@ class Config(ConfigTable, frozen=True):
     sealing_keys: tuple[Secret, ...] = ()
     """Keys for secrets in PostgreSQL (ocs/master/sealing.py), the newest first: each 32 octets in hex or base64, best
     `file:`. None: with the embedded PostgreSQL a key in the data directory; else passwords are hashed (PAP only)."""
+    host: HostConfig = HostConfig()
     diameter: Diameter = Diameter()
     radius: Radius = Radius()
     http: Http = Http()
@@ -736,10 +763,16 @@ class Config(ConfigTable, frozen=True):
     charging: Charging = Charging()
     enforcement: Enforcement = Enforcement()
     ledger: Ledger = Ledger()
+    upgrade: Upgrade = Upgrade()
     events: EventsConfig = EventsConfig()
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
+        if "keeper" not in self.host.roles and (self.redis.embedded or self.postgres.embedded):
+            raise ValueError(
+                "host.roles: without keeper nobody opens embedded stores; set redis.url and postgres.dsn to those that"
+                " a host with a keeper uses"
+            )
         for name, keys in (("sealing_keys", self.sealing_keys), ("vouchers.keys", self.vouchers.keys)):
             for number, one in enumerate(keys):
                 try:
@@ -771,9 +804,10 @@ def load(
     *,
     data: Path | None = None,
     demo: bool = False,
+    roles: str | None = None,
 ) -> Config:
-    """Read the configuration. `overrides` are `a.b=value`; `data` and `demo` are options of their own. Raises
-    ConfigError."""
+    """Read the configuration. `overrides` are `a.b=value`; `data`, `demo` and `roles` ("worker,api") are options of
+    their own. Raises ConfigError."""
     tree: dict[str, Any] = {}
     origin: dict[str, str] = {}
     if file is None and DEFAULT_FILE.exists():
@@ -792,6 +826,9 @@ def load(
         tree["data"] = str(data)
     if demo:
         tree["demo"] = True
+    if roles is not None:
+        tree["host"] = {**tree.get("host", {}), "roles": [role.strip() for role in roles.split(",")]}
+        origin["host.roles"] = "--roles"
     if tree.get("demo") is True and isinstance(tree.setdefault("diameter", {}), dict):
         tree["diameter"].setdefault("admit_loopback", True)
     if tree.get("demo") is True and isinstance(tree.setdefault("radius", {}), dict):

@@ -27,6 +27,7 @@ import msgspec
 from redis.exceptions import ResponseError, WatchError
 
 from balances import keys
+from balances.ledger.formats import OURS, refusal_of, stored_format
 from balances.ledger.publication import publish
 from balances.ledger.reader import Client, ServerIdentity, StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, fit, follows
@@ -374,9 +375,8 @@ async def accounts_of(redis: Client, shard: int) -> AsyncIterator[str]:
 async def misfit(pool: Pool) -> str:
     """Why this version may not work with that PostgreSQL at all, "" when it may. The number of shards is fixed when a
     store is created: another one would look for accounts in wrong places."""
-    shards, store_format = await pool.fetchrow("SELECT shards, format FROM store")
+    shards = await pool.fetchval("SELECT shards FROM store")
     if shards != keys.SHARDS:
         return f"this store has {shards} shards, this version works with {keys.SHARDS}"
-    if store_format != FORMAT:
-        return f"this store has format {store_format}, this version reads format {FORMAT}"
-    return ""
+    stored = await stored_format(pool)
+    return refusal_of(OURS, stored.written, stored.announced)

@@ -22,7 +22,7 @@ from balances.ledger.intents import intent_of, row_of
 from balances.ledger.transfers import leg_row
 from balances.packing import unpack_answer
 from balances.structs.account import Account
-from balances.structs.blob import FORMAT, NO_BLOB, blob_of
+from balances.structs.blob import FORMAT, NO_BLOB, READS, blob_of
 from balances.structs.charge import Flag
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
@@ -153,6 +153,11 @@ class Undecodable(Exception):
     """A stream entry that does not even say which account it is of."""
 
 
+class NewerFormat(Exception):
+    """A record of a stored format that this build does not read: it is for another process, and for nobody's
+    quarantine. It is met only where this one was not heard of when the store came to be written so."""
+
+
 class WordedRecord(Record, array_like=True):
     """A record as it was written before a crossing said more than its kind."""
 
@@ -184,6 +189,8 @@ def decode(entry: list[Any]) -> RecordedCall:
     broken, after, head = "", None, None
     try:
         record = _record(packed)
+        if record.version > READS[-1]:
+            raise NewerFormat(f"a record of stored format {record.version}; this version reads up to {READS[-1]}")
         # Whatever a restore will read has to be readable.
         if account is not None:
             after = _ACCOUNT.decode(account)

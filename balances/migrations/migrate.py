@@ -1,16 +1,29 @@
-"""Brings a database up to date: the numbered files of `migrations/`, each once, each in a transaction of its own."""
+"""Brings a database up to date: the numbered files of `migrations/`, each once, each in a transaction of its own.
+
+The first process of a newer build does it, while processes of the build before go on beside it, and may be started
+again. So a step only adds; one that older builds cannot work beside says so (`-- needs: 052: why`), and they refuse.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import re
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from balances.postgres import connect
 
 LOCK: Final = 0x0C5_0001
 """Advisory lock: of several processes started together one migrates, the others wait and find it done."""
+
+
+NEEDS: Final = re.compile(r"^-- needs: (\d{3}): \S", re.MULTILINE)
+"""The line of a step that older builds cannot work beside: the number a build has to know, and why."""
+
+FIRST_BESIDE: Final = 39
+"""What a build has to know to work beside a step without such a line: all later ones only add
+(tests/shape/test_migrations.py)."""
 
 
 class Migration(NamedTuple):
@@ -21,6 +34,12 @@ class Migration(NamedTuple):
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def needs(self) -> int:
+        """Number of the step that a build has to know to work with a database that has this one."""
+        found = NEEDS.search(self.sql)
+        return int(found[1]) if found else FIRST_BESIDE
 
 
 class MigrationError(Exception):
@@ -34,7 +53,7 @@ def migrations() -> list[Migration]:
         if path.name.endswith(".sql"):
             found.append(Migration(int(path.name[:3]), path.name, path.read_text(encoding="utf-8")))
     found.sort()
-    for before, step in pairwise(found):
+    for before, step in itertools.pairwise(found):
         if step.number == before.number:
             raise MigrationError(f"migrations {before.name} and {step.name} have one number")
     return found
@@ -55,13 +74,15 @@ async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
         "CREATE TABLE IF NOT EXISTS migrations (number integer PRIMARY KEY, name text NOT NULL, digest text NOT NULL,"
         " at timestamptz NOT NULL DEFAULT now())"
     )
-    done = {row["number"]: row for row in await pg.fetch("SELECT number, name, digest FROM migrations")}
-    known = {step.number: step for step in steps}
-    for number, row in sorted(done.items(), reverse=True):
-        if number not in known:
+    await pg.execute("ALTER TABLE migrations ADD COLUMN IF NOT EXISTS needs integer")
+    done = {row["number"]: row for row in await pg.fetch("SELECT number, name, digest, needs FROM migrations")}
+    ours = {step.number: step for step in steps}
+    for number, row in sorted(done.items()):
+        if number in ours:
+            if row["digest"] != ours[number].digest:
+                raise MigrationError(f"{row['name']} was changed after it was applied: add a new step instead")
+        elif row["needs"] is None or row["needs"] > max(ours):
             raise MigrationError(f"the database is at {row['name']}, which this version does not know")
-        if row["digest"] != known[number].digest:
-            raise MigrationError(f"{row['name']} was changed after it was applied: add a new step instead")
     applied = []
     for step in steps:
         if step.number in done:
@@ -69,7 +90,11 @@ async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
         async with pg.transaction():
             await pg.execute(step.sql)
             await pg.execute(
-                "INSERT INTO migrations (number, name, digest) VALUES ($1, $2, $3)", step.number, step.name, step.digest
+                "INSERT INTO migrations (number, name, digest, needs) VALUES ($1, $2, $3, $4)",
+                step.number,
+                step.name,
+                step.digest,
+                step.needs,
             )
         applied.append(step.name)
     return applied

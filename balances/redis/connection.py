@@ -10,6 +10,7 @@ has passed: then it is `Lost`. A reply that is only late is still waited for: it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,10 +22,10 @@ import hiredis
 from balances import keys
 from balances.redis.address import ServerPlace, StoreAddress
 from balances.redis.fence import INFO, SHUT, TIME, Fence, Pass
-from balances.redis.libraries import LOOK_FOR, SAY_S, is_missing, is_there
+from balances.redis.libraries import SAY_S, is_missing, is_there, look_for
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending
-from balances.redis.scripts import LIBRARY
+from balances.redis.scripts import LIBRARIES, LIBRARY, Library
 
 CHECK_S: Final = 0.5
 """How often the fence is checked again: well below half of any failover time, and of the second in which a tariff
@@ -184,6 +185,11 @@ class RedisConnection(asyncio.Protocol):
         self._fence = Fence(unfenced=unfenced) if member is None else member.fence
         self._take(Pass({}, None, "not connected yet"))
         self._asked_too: list[tuple[Sequence[tuple[str, ...]], Callable[[list[Any]], None]]] = []
+        self.library = LIBRARY
+        """What is called: the functions that write the stored format in force."""
+        self._wanted = LIBRARY
+        self.refused = ""
+        """Why no call may ever be made from here; "" while that is not so."""
         self.clock_offset_ms = 0
         """Redis TIME minus ours, measured at each check."""
         self.lost: Counter[str] = Counter()
@@ -266,8 +272,9 @@ class RedisConnection(asyncio.Protocol):
         """FCALL with the epoch of the fence as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
         number = names[0][keys.NUMBER_IN_TAG]
-        head: Words = ("FCALL", LIBRARY.functions[name], len(names), *names)
-        pack = lambda epoch: pack_words((*head, epoch, *args))  # noqa: E731
+        head: Words = (len(names), *names)
+        # By the library that is in force when it is sent, also when it is sent again.
+        pack = lambda epoch: pack_words(("FCALL", self.library.functions[name], *head, epoch, *args))  # noqa: E731
         call = RedisCall(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, number, repeatable=repeatable)
         epoch = self._epochs.get(number)
         if epoch is None:
@@ -324,6 +331,15 @@ class RedisConnection(asyncio.Protocol):
     def ask_each(self, command: tuple[str, ...], heard: Callable[[list[Any]], None]) -> None:
         """The same of every primary that there is: `heard` gets a reply of each."""
         self.ask_too((command,), heard)
+
+    def write_format(self, stored: int) -> None:
+        """From now on call the functions that write this stored format; for who heard it with a check of the fence."""
+        self._wanted = LIBRARIES[stored]
+
+    def refuse(self, why: str) -> None:
+        """Make no call from now on, for ever: what is stored cannot be read by this build."""
+        self.refused = why
+        self._lose_fence(why)
 
     def look(self) -> None:
         """Check the fence now. Of a process that is awake anyway: then it need not be woken for the check."""
@@ -609,6 +625,9 @@ class RedisConnection(asyncio.Protocol):
         asked = [INFO, TIME, *questions, *(words for some, _ in asked_too for words in some)]
         info, now, *replies = await self._ask_all(asked, must=2)
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
+        if self.refused:
+            self._lose_fence(self.refused)
+            return
         if questions is not self._fence.questions:  # it has got other shards meanwhile
             self._stir.set()
             return
@@ -617,7 +636,7 @@ class RedisConnection(asyncio.Protocol):
             self._lose_fence(found.why)
             return
         if found is not self._pass:
-            await self._load()
+            await self._load(self.library)
             if questions is not self._fence.questions:
                 self._stir.set()
                 return
@@ -627,14 +646,24 @@ class RedisConnection(asyncio.Protocol):
         for commands, heard in asked_too:
             heard(more[: len(commands)])
             del more[: len(commands)]
-        self._checked.set()
-        self._send_again()
+        if self._wanted is not self.library:
+            await self._change_to(self._wanted)
+        if self.epoch is not None:
+            self._checked.set()
+            self._send_again()
 
-    async def _load(self) -> None:
-        """Our library, if the server lacks it (libraries.py)."""
-        if not await self._ask(*LOOK_FOR):
+    async def _change_to(self, library: Library) -> None:
+        """Call this one from now on, once it is there. A server that is full may refuse it: then the next check tries
+        again, and what is written meanwhile is read by all as well."""
+        with contextlib.suppress(hiredis.ReplyError):
+            await self._load(library)
+            self.library = library
+
+    async def _load(self, library: Library) -> None:
+        """One of ours, if the server lacks it (libraries.py)."""
+        if not await self._ask(*look_for(library)):
             try:
-                await self._ask("FUNCTION", "LOAD", LIBRARY.text)
+                await self._ask("FUNCTION", "LOAD", library.text)
             except hiredis.ReplyError as error:
                 if not is_there(error):
                     raise
@@ -646,7 +675,7 @@ class RedisConnection(asyncio.Protocol):
         if now_s - self._named_s >= SAY_S:
             self._named_s = now_s
             command = self.command if self._member is None else self._member.command
-            command("ZADD", keys.LIBRARIES, "GT", server_s * 1_000, LIBRARY.name)
+            command("ZADD", keys.LIBRARIES, "GT", server_s * 1_000, self.library.name)
 
     def _send_again(self) -> None:
         now, waiting = self._now_monotonic_ms(), self._unverified

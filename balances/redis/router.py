@@ -68,6 +68,10 @@ class ClusterLink:
         self._stopping: set[asyncio.Task[None]] = set()
         self._asked_too: list[tuple[Sequence[tuple[str, ...]], Callable[[list[Any]], None]]] = []
         self._asked_each: list[tuple[tuple[str, ...], Callable[[list[Any]], None]]] = []
+        self._stored: int | None = None
+        """The stored format that is written; None: not heard yet."""
+        self.refused = ""
+        """Why no call may ever be made from here."""
         self._look_too = asyncio.Event()
         self._owed: OrderedDict[str, str] = OrderedDict()
         self._merged: tuple[list[Mapping[str, bytes]], Mapping[str, bytes]] = ([], {})
@@ -255,6 +259,16 @@ class ClusterLink:
     def ask_each(self, command: tuple[str, ...], heard: Callable[[list[Any]], None]) -> None:
         self._asked_each.append((command, heard))
 
+    def write_format(self, stored: int) -> None:
+        self._stored = stored
+        for link in self._links.values():
+            link.write_format(stored)
+
+    def refuse(self, why: str) -> None:
+        self.refused = why
+        for link in self._links.values():
+            link.refuse(why)
+
     def look(self) -> None:
         for link in self._links.values():
             link.look()
@@ -350,7 +364,9 @@ class ClusterLink:
                 find=partial(_at, place),
                 member=Membership(Fence((), together=False, unfenced=self._unfenced), self.command, self._redirected),
             )
-            link.lost, link.news = self.lost, self.news
+            link.lost, link.news, link.refused = self.lost, self.news, self.refused
+            if self._stored is not None:
+                link.write_format(self._stored)
             link.begin()
         return link
 

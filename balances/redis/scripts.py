@@ -19,6 +19,7 @@ import msgspec
 
 from balances.redis.literals import expanded, with_known
 from balances.structs import table
+from balances.structs.blob import READS
 
 
 class ScriptHeader(msgspec.Struct, frozen=True):
@@ -69,6 +70,7 @@ FAMILY: Final = "ocs_"
 """What the names of all our libraries begin with."""
 
 NUMBERS: Final = table.numbers()
+_FORMAT: Final = re.compile(r"\bFORMAT\b")
 _NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:" + "|".join(table.NAMED) + r")\b")
 _COMMENT = re.compile(r"(?m)^--.*\n|\s+-- .*$")
 _USE = re.compile(r"^-- @use (\S+)$", re.MULTILINE)
@@ -86,7 +88,7 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """Without comments, with arrays for literals of structs and numbers for names."""
+    """Without comments, with arrays for literals of structs and numbers for names but FORMAT."""
     return _NAME.sub(_number, expanded(_COMMENT.sub("", with_known(text))))
 
 
@@ -139,8 +141,8 @@ _REGISTRATION: Final = (
 )
 
 
-def library() -> Library:
-    """All scripts, ready to be loaded into a server."""
+def library(stored: int = READS[0]) -> Library:
+    """All scripts, ready to be loaded into a server, writing this stored format."""
     parts: dict[str, str] = {}
     scripts = {name: _checked(name) for name in SPECS}
     for text in scripts.values():
@@ -158,10 +160,14 @@ def library() -> Library:
             for name, script in registered.items()
         ),
     )
+    text = _FORMAT.sub(str(stored), text)
     version = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Library(
         FAMILY + version, text.replace(_VERSION, version), {name: f"{name}_{version}" for name in registered}
     )
 
 
-LIBRARY: Final = library()
+LIBRARIES: Final = {stored: library(stored) for stored in READS}
+"""By the stored format that each writes; all read all of them."""
+LIBRARY: Final = LIBRARIES[READS[0]]
+"""The one to be called where nobody knows what is written."""

@@ -6,8 +6,14 @@ from typing import Final
 
 import msgspec
 
-FORMAT: Final = 2
-"""Version written into every stored blob. 2: an account and its sessions are fields of one hash."""
+READS: Final = (2,)
+"""The stored formats that this build reads, oldest first: without gap, two at most. The functions of the newest are
+called once the store is written in it (balances/ledger/formats.py, docs/operations/upgrade.md).
+2: an account and its sessions are fields of one hash."""
+
+FORMAT: Final = READS[0]
+"""Of what Python makes: whoever works on the store reads the oldest. In a script it is the format that its library
+writes (balances/redis/scripts.py)."""
 
 
 def blob_of(raw: msgspec.Raw) -> bytes:

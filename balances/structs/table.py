@@ -15,7 +15,6 @@ MODULES: Final = (blob, thresholds, account, session, charge, posting, record, l
 
 NAMED: Final = (
     *(
-        "FORMAT",
         "MAIN",
         "BUCKETS_MAX",
         "ANSWERS_KEPT",

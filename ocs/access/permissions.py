@@ -53,6 +53,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "network.read": "See peers and RADIUS clients",
     "network.write": "Forget what is demanded of a RADIUS client",
     "traces.watch": "Watch requests as they are served, with all that they say of people",
+    "hosts.read": "See the hosts of the store, their builds, and what holds an upgrade back",
+    "hosts.restart": "Restart hosts, one process after the other",
     "ledger.read": "See how far the ledger is copied, and what is in quarantine",
     "ledger.verify": "Prove the ledger, and bring accounts back into the live store",
     "ledger.close": "Close a month of the ledger",

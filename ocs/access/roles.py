@@ -110,7 +110,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
     "noc": CallerRole(
         (
             *("accounts.read", "subscribers.read", "tariffs.read", "suspense.read", "sessions.*", "jobs.*"),
-            *("network.*", "traces.watch", "ledger.*", "events.read", "webhooks.*", "fees.*"),
+            *("network.*", "hosts.*", "traces.watch", "ledger.*", "events.read", "webhooks.*", "fees.*"),
         )
     ),
 }

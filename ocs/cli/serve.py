@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def options(command: Any) -> Any:
     for option in (
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key: http.listen=off"),
+        click.option("--roles", metavar="ROLES", help="What runs here, of worker,api,keeper (all of them)."),
         click.option("--demo", is_flag=True, help="Load demo subscribers; admit any peer of this machine."),
         click.option("--data", type=PATH, help="Where everything is kept (ocs-data)."),
         click.option("--config", type=PATH, help="TOML file (ocs.toml, if it is there)."),
@@ -28,24 +29,26 @@ def options(command: Any) -> Any:
     return command
 
 
-def configured(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> Config:
+def configured(
+    config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...], roles: str | None = None
+) -> Config:
     from ocs.config import ConfigError, load
 
     try:
-        return load(config, settings, data=data, demo=demo)
+        return load(config, settings, data=data, demo=demo, roles=roles)
     except ConfigError as why:
         raise click.ClickException(str(why)) from None
 
 
 @click.command()
 @options
-def run(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> None:
-    """Serve: all roles in one go, stores embedded unless configured. Ctrl-C stops all of it cleanly."""
+def run(config: Path | None, data: Path | None, demo: bool, roles: str | None, settings: tuple[str, ...]) -> None:
+    """Serve: all roles in one go unless some are chosen, stores embedded unless configured. Ctrl-C stops cleanly."""
     from ocs.api.auth import EmptyToken, token_of
     from ocs.cli.effects import unsafe, without_effect
     from ocs.processes import supervisor
 
-    found = configured(config, data, demo, settings)
+    found = configured(config, data, demo, settings, roles)
     for text in without_effect(found):
         say(f"without effect: {text}", err=True)
     for text in unsafe(found):
@@ -90,11 +93,11 @@ async def announce(config: Config, addresses: Addresses) -> None:
 
 @click.command()
 @options
-def check(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> None:
+def check(config: Path | None, data: Path | None, demo: bool, roles: str | None, settings: tuple[str, ...]) -> None:
     """Validate the configuration and reach the stores; say what is wrong."""
     from ocs.cli.checks import checks
 
-    found = configured(config, data, demo, settings)
+    found = configured(config, data, demo, settings, roles)
     wrong = 0
     for name, trouble in asyncio.run(checks(found)):
         say(f"{name}: {trouble or 'ok'}", err=bool(trouble))

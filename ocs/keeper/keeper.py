@@ -55,6 +55,7 @@ from ocs.keeper.events import EventKeeping, EventSettings
 from ocs.keeper.expire import GROUPS, Expirer, lease_of
 from ocs.keeper.fees import LEASE as FEES
 from ocs.keeper.fees import FeeRun, FeeStore
+from ocs.keeper.formats import FormatStep
 from ocs.keeper.leases import RENEWED_S, Leases
 from ocs.keeper.news import News
 from ocs.keeper.opening import LOOK_S, OpenerSettings
@@ -69,6 +70,7 @@ from ocs.keeper.verifying import LEASE as VERIFY
 from ocs.keeper.watch import LagWatch
 from ocs.master import voucher_tries
 from ocs.stores.guard import Guard
+from ocs.stores.hosts import listed
 from ocs.telemetry.standing_alarms import AlarmLog, StandingAlarms
 
 KEPT_MS: Final = 30 * 86_400_000
@@ -85,6 +87,8 @@ SELDOM_S: Final = 60.0
 DEFAULTS_S: Final = 3.0
 """What tariffs bring to accounts follows them within seconds (charging.md section 7)."""
 ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
+FORMAT_S: Final = 2.0
+"""How often the stored format is published again where it was lost, and brought a step on."""
 LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, FEES, VERIFY, *map(lease_of, range(GROUPS)))
 
 
@@ -122,6 +126,7 @@ class Keeper:
     tries_s:   how long wrong codes of vouchers count
     sample_rate: accounts a second that are compared between the stores; 0: none
     verify_at: "03:30" in UTC, when the whole ledger is proved; "": never
+    format_after_s: how long all hosts read a newer stored format before it is written
     fees_rate: assignments whose recurring fees are looked at in a second, at most
     """
 
@@ -162,6 +167,7 @@ class Keeper:
         fees_rate: int = 1_000,
         sample_rate: int = 10,
         verify_at: str = "",
+        format_after_s: int = 3_600,
     ) -> None:
         self.stats = stats = KeeperStats()
         self.owed: dict[str, OwedMoney] = {}
@@ -244,6 +250,7 @@ class Keeper:
             rate=sample_rate,
             at=verify_at,
         )
+        self.formats = FormatStep(redis, pool, log, primaries=primaries.all, now_ms=now_ms, after_s=format_after_s)
         self._caught_up_s, self._copied = 0.0, 0
         self._news = news = News(redis, self._doubt)
         self._reauthorizer = reauthorizer = Reauthorizer(leases, news, self.enforcer, self.totals, stats, log)
@@ -299,6 +306,7 @@ class Keeper:
         """Try to open the shards, then keep at it in the background."""
         await self._rounds.once("leases", self._hold)
         await self._rounds.once("primaries", self.copies.look)
+        await self._rounds.once("format", self.formats.publish)
         await self.copies.first()
         for name, work, every_s in (
             ("leases", self._hold, RENEWED_S),
@@ -333,6 +341,7 @@ class Keeper:
             ("voucher tries", self._forget_tries, 60.0),
             ("standings", self._fill_standings, 60.0),
             ("libraries", self._drop_libraries, 600.0),
+            ("format", self._go_on_with_format, FORMAT_S),
             ("bell", self.events.bell.listen, 0.0),
             ("outbox", self.events.move, 0.0),
             ("deliver", self.events.deliver, 0.0),
@@ -512,8 +521,13 @@ class Keeper:
 
     async def _drop_libraries(self) -> None:
         if not self.why:
-            for name in await drop_unused(self._redis, self._primaries.all()):
+            used = {name for host in await listed(self._pool) if host.alive for name in host.libraries}
+            for name in await drop_unused(self._redis, self._primaries.all(), used):
                 self._log.info("keeper.library_dropped", name=name)
+
+    async def _go_on_with_format(self) -> None:
+        if not self.why:
+            await self.formats.step()
 
     async def _settle(self) -> None:
         if not self.why:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from balances.redis.pending import ended
 from ocs.api.auth import callers_of
@@ -32,6 +33,8 @@ from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.telemetry import metrics
 
+ABLE_S: Final = 3.0
+
 
 async def api(config: Config, supervisor: SupervisorLink) -> None:
     """The HTTP server; see ocs/api."""
@@ -56,7 +59,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             now_ms,
             ask_network=requester.ask,
             processes=lambda: others(supervisor),
-            priced_by=lambda: priced_by(supervisor),
+            priced_by=(lambda: priced_by(supervisor)) if "worker" in config.host.roles else None,
             context=context,
             primaries=primaries,
             newest=catalog.newest,
@@ -87,6 +90,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             while not await told_to_drain(supervisor):
                 supervisor.report(True)
             return
+        await _able(supervisor, lambda: not_ready(store.link) or catalog.why)
         app = application(backoffice, callers, config.http, supervisor.meter)
         async with own_certificate(config.http) as tls, serving(app, supervisor.listener, config.http, tls):
             while not await told_to_drain(supervisor):
@@ -94,6 +98,15 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
                 supervisor.report(True)
             await tail.close()
         supervisor.report(False, "draining")
+
+
+async def _able(supervisor: SupervisorLink, why_not: Callable[[], str]) -> None:
+    """Until it can serve all that is asked, so that a process that follows another one refuses nothing at first; not
+    for long: where a store is away it says so itself."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ABLE_S):
+            while why_not() and not supervisor.draining.is_set():
+                await supervisor.beat()
 
 
 async def others(supervisor: SupervisorLink) -> dict[str, str]:

@@ -39,6 +39,9 @@ BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 SETTLED_MS: Final = 60_000
 """A child that lived so long begins its back-off anew."""
 REAP_S: Final = 2.0
+SUCCESSORS_APART: Final = 1_000_000
+"""Between the first incarnations of a child and of its successor: one that goes on being started again meanwhile has
+none of the other's."""
 
 
 class Child:
@@ -54,9 +57,10 @@ class Child:
         listener: socket.socket | None = None,
         worker_sockets: Mapping[str, socket.socket] = {},
         nice: int = 0,
+        incarnation: int = 0,
     ) -> None:
         self.role, self.number = role, number
-        self.incarnation = 0
+        self.incarnation = incarnation
         self.status = Status(False, "starting", 0, ())
         self.connections: set[int] = set()
         self.was_ready = False
@@ -91,7 +95,22 @@ class Child:
     def state(self) -> ChildState:
         pid = self._process.pid if self._process is not None else 0
         status = self.status
-        return ChildState(self.role, self.number, pid, status.ready, status.reason, status.catalog)
+        build = status.build.name if status.build is not None else ""
+        return ChildState(self.role, self.number, pid, status.ready, status.reason, status.catalog, build)
+
+    def successor(self) -> Child:
+        """Another process for the same place, with the same sockets, not started yet: both can serve at once."""
+        return Child(
+            self.role,
+            self.number,
+            self._config,
+            self._received,
+            self._ended,
+            self._listener,
+            self._worker_sockets,
+            self._nice,
+            self.incarnation + SUCCESSORS_APART,
+        )
 
     def start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

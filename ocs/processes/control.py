@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from ocs.build import Build
 from ocs.telemetry.metrics import Snapshot
 
 READ_BYTES: Final = 262_144
@@ -109,6 +110,9 @@ class Status(Message, frozen=True):
     metrics: Snapshot
     catalog: int = 0
     """Version of the tariffs it prices by; 0: none yet, or it does not price."""
+    build: Build | None = None
+    """Which one it is of; None: of one that did not say so yet. What is added to a message stands last, with a default:
+    supervisor and child may be of two builds (docs/operations/upgrade.md)."""
 
 
 class Claim(Message, frozen=True):
@@ -131,7 +135,7 @@ class PeerClosed(Message, frozen=True):
 
 
 class AskChildren(Message, frozen=True):
-    pass
+    """How are all children?"""
 
 
 class ChildState(msgspec.Struct, array_like=True, frozen=True):
@@ -141,6 +145,7 @@ class ChildState(msgspec.Struct, array_like=True, frozen=True):
     ready: bool
     reason: str
     catalog: int = 0
+    build: str = ""
 
 
 ToChild = StartMessage | WorkerSocket | Connection | Dismiss | Probe | ClaimVerdict | Drain | AskStatus | Children

@@ -175,6 +175,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             fees_rate=config.fees.rate,
             sample_rate=config.ledger.sample_rate,
             verify_at=config.ledger.verify_at,
+            format_after_s=config.upgrade.after_s,
         )
         tell = kept_counts(it, supervisor.meter)
         await it.start()

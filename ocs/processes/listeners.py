@@ -26,19 +26,18 @@ class CannotListen(Exception):
 
 def listeners(config: Config) -> dict[str, Listen]:
     """The listening addresses by configuration key, of what the supervisor accepts from; falsy where one is off."""
-    return {
-        "diameter.listen": config.diameter.listen,
-        "diameter.tls_listen": config.diameter.tls_listen,
-        "metrics.listen": config.metrics.listen,
-    }
+    found = {"metrics.listen": config.metrics.listen}
+    if "worker" in config.host.roles:
+        found |= {"diameter.listen": config.diameter.listen, "diameter.tls_listen": config.diameter.tls_listen}
+    return found
 
 
 def shared_listeners(config: Config) -> dict[str, tuple[Listen, int]]:
     """The same of what several processes have a socket each for, with how many they are: the API, and the workers where
     there are RADIUS clients."""
     radius, http = config.radius, config.http
-    found = {HTTP: (http.listen, http.processes)}
-    if radius.clients:
+    found = {HTTP: (http.listen, http.processes)} if "api" in config.host.roles else {}
+    if radius.clients and "worker" in config.host.roles:
         found |= {
             "radius.auth_listen": (radius.auth_listen, config.workers),
             "radius.acct_listen": (radius.acct_listen, config.workers),

@@ -23,6 +23,7 @@ from balances.redis.primaries import OnePrimary, Primaries
 from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.processes.supervisor_link import SupervisorLink
+from ocs.stores.format_follower import FormatFollower
 from ocs.stores.metered import MeteredStore
 from ocs.stores.moved_postgres import PostgresHosts
 from ocs.stores.plain_connection import PlainConnection
@@ -53,9 +54,11 @@ async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterato
     replicas = config.redis.replicas if config.durability == "replicated" else 0
     link = store_link(address, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max, replicas=replicas)
     redis = slow_client(address)
+    FormatFollower(link)
     try:
         await link.start(0)
         supervisor.at_beat(link.look)
+        supervisor.at_beat(partial(_give_up_where_unread, link, supervisor))
         yield redis, MeteredStore(link, supervisor.meter, Witness(logger(), partial(_count_lost, supervisor)))
     finally:
         await link.stop()
@@ -74,6 +77,12 @@ async def primaries_of(config: Config, redis: Redis) -> AsyncIterator[Primaries]
         yield primaries
     finally:
         await primaries.close()
+
+
+def _give_up_where_unread(link: StoreLink, supervisor: SupervisorLink) -> None:
+    """What is stored is not read by this build: no restart mends that."""
+    if link.refused and not supervisor.why_unfit:
+        supervisor.unfit(link.refused)
 
 
 def _count_lost(supervisor: SupervisorLink, count: int) -> None:

@@ -14,9 +14,10 @@ import platform
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple
 
+from balances.ledger.formats import Reads
+from ocs.build import package_version, this_build
 from ocs.clock import cpu_us, monotonic_ms
 from ocs.config import Config
 from ocs.net.diameter.claims import Claims, Holder
@@ -49,7 +50,9 @@ from ocs.processes.listeners import (
     shared_listeners,
 )
 from ocs.processes.reception import Reception
+from ocs.processes.registration import Registration, Said
 from ocs.stores.guard import refused_at_start
+from ocs.stores.hosts import HostProcess, HostState
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import MetricSums, Scrape
 from ocs.telemetry.log import logger, setup
@@ -60,6 +63,8 @@ REFRESH_S: Final = 0.5
 """How long a scrape waits for the children's numbers."""
 KEEPER_S: Final = 30.0
 """For the keeper's last copy to PostgreSQL."""
+SUCCEED_S: Final = 120.0
+"""In a rolling restart, until the process that follows another one is ready."""
 FAST_S: Final = 1.0
 """From the second Ctrl-C to SIGKILL."""
 
@@ -102,6 +107,12 @@ class Supervisor:
         self._was_ready = False
         self._announced = False
         self._stores = EmbeddedStores()
+        self._registration: Registration | None = None
+        self._leaving: list[Child] = []
+        """Processes that others have followed, until they have ended."""
+        self._restarting: asyncio.Task[None] | None = None
+        self._refused = ""
+        """Why this build may not work on the store."""
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -164,24 +175,32 @@ class Supervisor:
         return {key: where for key, where in self.addresses._asdict().items() if where}
 
     async def _serve(self) -> int:
+        if why := await self._join():
+            logger().error("start.failed", why=why)
+            return 1
         self._reception = Reception(self._config.diameter, self._listeners, self._workers, self._meter)
-        self._meter.counts(metrics.BUILD)[_version(), platform.python_version()] = 1
+        self._meter.counts(metrics.BUILD)[package_version(), platform.python_version()] = 1
         self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
         self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
         self._meter.read(metrics.OPEN_FILES, "supervisor", by=open_files)
         self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
-        self._new("keeper", 0, nice=self._config.ledger.nice)
-        for number in range(self._config.http.processes if HTTP in self._shared else 1):
-            self._new("api", number, self._shared[HTTP][number] if HTTP in self._shared else None)
-        for number in range(self._config.workers):
+        roles = self._config.host.roles
+        if "keeper" in roles:
+            self._new("keeper", 0, nice=self._config.ledger.nice)
+        if "api" in roles:
+            for number in range(self._config.http.processes if HTTP in self._shared else 1):
+                self._new("api", number, self._shared[HTTP][number] if HTTP in self._shared else None)
+        for number in range(self._config.workers if "worker" in roles else 0):
             worker_sockets = {key: sockets[number] for key, sockets in self._shared.items() if key != HTTP}
             self._workers.append(self._new("worker", number, worker_sockets=worker_sockets))
         for child in self._children:
             child.start()
         scrape = None
         if "metrics.listen" in self._listeners:
-            handler = Scrape(self._sums, before=self._measure, refresh=self._refresh).serve
+            handler = Scrape(self._sums, before=self._measure, refresh=self._refresh, health=self._health).serve
             scrape = await asyncio.start_server(handler, sock=self._listeners["metrics.listen"])
+        assert self._registration is not None
+        self._registration.begin()
         while not self._stopping.is_set():
             self._tick()
             try:
@@ -189,10 +208,12 @@ class Supervisor:
                     await self._stopping.wait()
             except TimeoutError:
                 continue
+        await self._notice()
         await self._drain()
+        await self._registration.leave()
         if scrape is not None:
             scrape.close()
-        return 1 if any(child.unfit for child in self._children) else 0
+        return 1 if self._refused or any(child.unfit for child in self._children) else 0
 
     def _new(
         self,
@@ -214,6 +235,139 @@ class Supervisor:
         )
         self._children.append(child)
         return child
+
+    # ---- among the hosts of the store
+
+    async def _join(self) -> str:
+        """Why this build may not work on this store, "" when it may."""
+        self._registration = Registration(
+            self._config.postgres.dsn.reveal(),
+            self._config.host.name or socket.gethostname(),
+            self._said,
+            self._asked_to_restart,
+            self._may_not_work,
+        )
+        return await self._registration.first()
+
+    def _said(self) -> Said:
+        """What the other hosts are told of this one: what all its processes read, and any of them uses."""
+        builds = [build for child in (*self._children, *self._leaving) if (build := child.status.build) is not None]
+        ours = this_build()
+        reads = Reads(
+            max([ours.reads_from, *(build.reads_from for build in builds)]),
+            min([ours.reads_to, *(build.reads_to for build in builds)]),
+        )
+        libraries = sorted({*ours.libraries, *(name for build in builds for name in build.libraries)})
+        why = self._why_not_ready
+        totals = self._sums.totals()
+        heard = {labels[0] for (name, labels), _ in totals.items() if name == metrics.PEER_REQUESTS.name}
+        state = HostState(
+            self._config.host.roles,
+            ours.name,
+            not why,
+            why,
+            self._http,
+            tuple(
+                HostProcess(one.role, one.number, one.ready, one.reason, one.build, one.catalog)
+                for one in (child.state for child in self._children)
+            ),
+            tuple(self._claims.hosts),
+            tuple(sorted(heard & {client.name for client in self._config.radius.clients if client.name})),
+        )
+        return Said(reads, tuple(libraries), state)
+
+    @property
+    def _http(self) -> str:
+        """Where other hosts reach the API of this one; the machine's name where it listens everywhere."""
+        host, _, port = self.addresses.http.rpartition(":")
+        if not port:
+            return ""
+        everywhere = host in ("0.0.0.0", "[::]")
+        return f"{self._config.http.scheme}://{socket.gethostname() if everywhere else host}:{port}"
+
+    @property
+    def _why_not_ready(self) -> str:
+        states = [self._state, *(child.state for child in self._children)]
+        return next((f"{one.role} {one.number}: {one.reason or 'not ready'}" for one in states if not one.ready), "")
+
+    def _health(self, path: str) -> tuple[int, str] | None:
+        """`/healthz` and `/readyz` beside the metrics: of hosts without an API too."""
+        if path == "/healthz":
+            return 200, "ok"
+        if path != "/readyz":
+            return None
+        why = self._why_not_ready
+        return (503, why) if why else (200, "ok")
+
+    def _may_not_work(self, why: str) -> None:
+        logger().error("host.refused", why=why)
+        self._refused = why
+        self._stopping.set()
+
+    async def _notice(self) -> None:
+        """Say that we stop before we do, for balancers that ask seldom."""
+        if self._config.host.notice_s and not self._refused:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.host.notice_s):
+                    await self._fast.wait()
+
+    # ---- a rolling restart
+
+    def _asked_to_restart(self) -> None:
+        if self._restarting is None and not self._stopping.is_set():
+            self._restarting = asyncio.ensure_future(self._restart())
+
+    async def _restart(self) -> None:
+        """One process after the other: the one that follows is ready before the old one drains."""
+        assert self._registration is not None
+        why = ""
+        logger().info("restart.began", processes=len(self._children))
+        for place, old in enumerate(list(self._children)):
+            if why := await self._follow(place, old):
+                logger().error("restart.failed", child=str(old), why=why)
+                break
+        else:
+            logger().info("restart.done", processes=len(self._children))
+        self._restarting = None
+        if not self._stopping.is_set():
+            said = f"failed at {old}: {why}" if why else f"{len(self._children)} processes restarted"
+            await self._registration.restarted(said, well=not why)
+
+    async def _follow(self, place: int, old: Child) -> str:
+        """Another process in the place of this one; why not, where it does not get ready: then the old one stays."""
+        new = old.successor()
+        self._leaving.append(new)
+        new.start()
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            async with asyncio.timeout(SUCCEED_S):
+                while not new.status.ready and not new.unfit and not stopping.done():
+                    new.told.clear()
+                    told = asyncio.ensure_future(new.told.wait())
+                    gone = asyncio.ensure_future(new.gone.wait())
+                    await asyncio.wait((told, gone, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    told.cancel()
+                    gone.cancel()
+                    if gone.done() and not new.status.ready:
+                        break
+        except TimeoutError:
+            pass
+        finally:
+            stopping.cancel()
+        if self._stopping.is_set():
+            return "the server stops"
+        if not new.status.ready:
+            why = new.status.reason or "it is not ready"
+            await self._drain_one(new)
+            self._leaving.remove(new)
+            return why
+        self._children[place] = new
+        if old in self._workers:
+            self._workers[self._workers.index(old)] = new
+        self._leaving[self._leaving.index(new)] = old
+        await self._drain_one(old)
+        self._leaving.remove(old)
+        return ""
 
     async def _became_ready(self) -> None:
         """All children are ready: load the demo and let its tariffs come into force, then accept network elements."""
@@ -261,7 +415,9 @@ class Supervisor:
     def _state(self) -> ChildState:
         """The state of the supervisor itself, in the form in which children report theirs."""
         reason = self._stores.trouble
-        if not self._announced:
+        if self._stopping.is_set():
+            reason = "stopping"
+        elif not self._announced:
             reason = reason or "what is loaded at the start is not in force yet"
         return ChildState("supervisor", 0, os.getpid(), not reason, reason)
 
@@ -309,7 +465,10 @@ class Supervisor:
         """Workers one by one, so that peers find another while there is one; then the keeper, which copies the last
         records, then the API, by which the rest could be watched."""
         self._reception.close()
-        for child in sorted(self._children, key=lambda child: ("worker", "keeper", "api").index(child.role)):
+        if self._restarting is not None:
+            await self._restarting
+        order = ("worker", "keeper", "api")
+        for child in sorted((*self._leaving, *self._children), key=lambda child: order.index(child.role)):
             await self._drain_one(child)
 
     async def _drain_one(self, child: Child) -> None:
@@ -326,10 +485,3 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             await gone
         hurry.cancel()
-
-
-def _version() -> str:
-    try:
-        return version("ocs")
-    except PackageNotFoundError:
-        return "unknown"

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from ocs.build import this_build
 from ocs.clock import cpu_us, turn_s
 from ocs.processes.collector import YOUNG, YOUNG_OF_BATCH, Collector
 from ocs.processes.control import (
@@ -165,7 +166,8 @@ class SupervisorLink:
     def _tell(self) -> None:
         self._told_s = self._loop.time()
         load = self._load[-1] - self._load[0]  # two beats: a second
-        self._channel.send(Status(self._ready, self._reason, load, self.meter.snapshot(), self._catalog))
+        status = Status(self._ready, self._reason, load, self.meter.snapshot(), self._catalog, this_build())
+        self._channel.send(status)
 
     # ---- what we are told
 

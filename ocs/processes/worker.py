@@ -75,7 +75,8 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         store.link.ask_too(LOOK, origins.looked)
         tracer, refusals = build_tracer(config, supervisor, store), RefusalBook(store.link, now_ms)
         node = build_node(config, supervisor, context, admission, origins, tracer, refusals)
-        radius, radsec = await serve_radius(config, supervisor, context, admission, store, homes, tracer, refusals)
+        server = radius_server(config, supervisor, context, admission, store, homes, tracer, refusals)
+        radius = RadiusSockets(config, supervisor, server)
         books = conduct_books(config, radius, store)
         telling = [asyncio.ensure_future(refusals.run()), *(asyncio.ensure_future(book.run()) for book in books)]
         if homes:
@@ -102,10 +103,13 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
                 node.dial(peer.connect.host, peer.connect.port, peer.origin_host, by)
         while not await told_to_drain(supervisor):
             why = not_ready(store.link) or catalog.why
+            if not why:  # until then what comes waits for us, or is read by the process that we follow
+                await radius.listen()
             supervisor.report(not why, why or shut_shards(store.link))
         supervisor.report(False, "draining")
         await asyncio.gather(
-            drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, radsec, config, supervisor)
+            drain(node, config.diameter.drain_s, supervisor),
+            radius.drain(0 if supervisor.fast.is_set() else config.diameter.drain_s),
         )
         await ended((session_requests, *telling))
         await refusals.tell()
@@ -122,7 +126,7 @@ async def drain(node: Node, patience_s: float, supervisor: SupervisorLink) -> No
     hurry.cancel()
 
 
-async def serve_radius(
+def radius_server(
     config: Config,
     supervisor: SupervisorLink,
     context: ChargingContext,
@@ -131,8 +135,7 @@ async def serve_radius(
     homes: HomePool,
     tracer: Tracer,
     refusals: RefusalBook,
-) -> tuple[list[RadiusEndpoint], RadSecListener | None]:
-    """An endpoint for each socket that the supervisor gave us."""
+) -> RadiusServer:
     serves: dict[PacketCode, Served] = {}
     templates = InterimTemplates(context, config.charging.templates_max)
     server = RadiusServer(
@@ -168,49 +171,67 @@ async def serve_radius(
     server.traced[PacketCode.ACCESS_REQUEST] = lambda trace: (
         authorisation.within(trace.context(context), trace.silent).serve
     )
-    endpoints = []
-    for key, code in RADIUS_PORTS.items():
-        if key in supervisor.worker_sockets:
-            endpoint = RadiusEndpoint(server, code)
-            loop = asyncio.get_running_loop()
-            await loop.create_datagram_endpoint(partial(_same, endpoint), sock=supervisor.worker_sockets[key])
-            endpoints.append(endpoint)
-    radius, listener = config.radius, supervisor.worker_sockets.get(RADSEC)
-    if listener is None:
-        return endpoints, None
-    tls = server_context(radius.tls_cert, radius.tls_key, radius.tls_ca, "radius")
-    return endpoints, RadSecListener(server, listener, tls, supervisor.meter)
+    return server
+
+
+class RadiusSockets:
+    """What the supervisor gave us to listen on for RADIUS; it keeps them, and gives them to who follows us."""
+
+    def __init__(self, config: Config, supervisor: SupervisorLink, server: RadiusServer) -> None:
+        self.server = server
+        self._config, self._supervisor = config.radius, supervisor
+        self._endpoints: list[RadiusEndpoint] = []
+        self._radsec: RadSecListener | None = None
+        self._listens = False
+
+    @property
+    def given(self) -> bool:
+        return bool(self._supervisor.worker_sockets.keys() & RADIUS_PORTS.keys())
+
+    async def listen(self) -> None:
+        """Read them from now on; once."""
+        if self._listens:
+            return
+        self._listens = True
+        sockets, radius = self._supervisor.worker_sockets, self._config
+        for key, code in RADIUS_PORTS.items():
+            if key in sockets:
+                endpoint = RadiusEndpoint(self.server, code)
+                loop = asyncio.get_running_loop()
+                await loop.create_datagram_endpoint(partial(_same, endpoint), sock=sockets[key])
+                self._endpoints.append(endpoint)
+        if RADSEC in sockets:
+            tls = server_context(radius.tls_cert, radius.tls_key, radius.tls_ca, "radius")
+            self._radsec = RadSecListener(self.server, sockets[RADSEC], tls, self._supervisor.meter)
+
+    async def drain(self, within_s: float) -> None:
+        """What comes from now on waits for the process that follows; without one its sender tries another server."""
+        if self._radsec is not None:
+            self._radsec.stop()
+        for endpoint in self._endpoints:
+            endpoint.leave()
+        await self.server.drained(within_s)
+        for endpoint in self._endpoints:
+            endpoint.close()
+        if self._radsec is not None:
+            self._radsec.close()
 
 
 def monotonic_s() -> float:
     return monotonic_us() / 1_000_000
 
 
-def conduct_books(config: Config, endpoints: list[RadiusEndpoint], store: MeteredStore) -> list[ConductBook]:
+def conduct_books(config: Config, radius: RadiusSockets, store: MeteredStore) -> list[ConductBook]:
     """Of the RADIUS server, where there is one."""
-    if not endpoints:
+    if not radius.given:
         return []
-    book = ConductBook(store.link, endpoints[0].server.conducts, config.radius.learn_s * 1_000, now_ms)
+    book = ConductBook(store.link, radius.server.conducts, config.radius.learn_s * 1_000, now_ms)
     store.link.ask_too(LOOK_AT_DEMANDS, book.looked)
     return [book]
 
 
 def _same(endpoint: RadiusEndpoint) -> RadiusEndpoint:
     return endpoint
-
-
-async def drain_radius(
-    endpoints: list[RadiusEndpoint], radsec: RadSecListener | None, config: Config, supervisor: SupervisorLink
-) -> None:
-    """What comes from now on gets no answer here: its sender tries again, or another server."""
-    if radsec is not None:
-        radsec.stop()
-    for endpoint in endpoints:
-        await endpoint.server.drained(0 if supervisor.fast.is_set() else config.diameter.drain_s)
-        endpoint.close()
-    if radsec is not None:
-        await radsec.server.drained(0 if supervisor.fast.is_set() else config.diameter.drain_s)
-        radsec.close()
 
 
 def build_node(

@@ -124,8 +124,9 @@ async def as_it_is() -> None:
 
 
 class Scrape:
-    """`GET /metrics` and nothing else, on an asyncio server.
+    """`GET /metrics`, and what `health` answers, on an asyncio server.
 
+    health:   status and text for a path, None for one that it does not know
     refresh:  has the numbers brought up to date, before each answer
     before:   the same of what is at hand
     """
@@ -136,10 +137,11 @@ class Scrape:
         *,
         before: Callable[[], None] = lambda: None,
         refresh: Callable[[], Awaitable[None]] = as_it_is,
+        health: Callable[[str], tuple[int, str] | None] = lambda _path: None,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(sums)
-        self._before, self._refresh = before, refresh
+        self._before, self._refresh, self._health = before, refresh, health
         self._writers: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -149,7 +151,8 @@ class Scrape:
         try:
             async with asyncio.timeout(10):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                await self._refresh()
+                if head.split(" ", 2)[1:2] == ["/metrics"]:
+                    await self._refresh()
                 writer.write(self.answer(head))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -162,7 +165,14 @@ class Scrape:
         request, *lines = head.split("\r\n")
         method, path, *_ = [*request.split(" "), "", ""]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if method not in ("GET", "HEAD") or path.partition("?")[0] != "/metrics":
+        path = path.partition("?")[0]
+        health = self._health(path) if method in ("GET", "HEAD") else None
+        if health is not None:
+            status, text = health
+            reason = "200 OK" if status == 200 else "503 Service Unavailable"
+            body = f"{text}\n".encode() if method == "GET" else b""
+            return _response(reason, "text/plain; charset=utf-8", body)
+        if method not in ("GET", "HEAD") or path != "/metrics":
             return _response("404 Not Found", "text/plain; charset=utf-8", b"see /metrics\n")
         self._before()
         encode, kind = choose_encoder(headers.get("accept", ""))

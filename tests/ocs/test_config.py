@@ -392,3 +392,24 @@ def test_a_dictionary_file_that_is_wrong_is_named(tmp_path: Path, text: str | No
     with pytest.raises(ConfigError, match=re.escape(says)) as refused:
         load(environ={}, overrides=[f'radius.dictionaries=["{file}"]'])
     assert "dictionary.acme" in str(refused.value)
+
+
+def test_roles_are_chosen_for_a_host() -> None:
+    stores = ("redis.url=redis://h/0", "postgres.dsn=postgresql://h/ocs")
+    assert load(None, (), {}).host.roles == ("worker", "api", "keeper")
+    assert load(None, stores, {}, roles="worker, api").host.roles == ("worker", "api")
+    assert load(None, stores, {"OCS_HOST__ROLES": '["keeper"]'}).host.roles == ("keeper",)
+
+
+@pytest.mark.parametrize(
+    ("roles", "why"),
+    [
+        ("worker,api", "without keeper nobody opens embedded stores"),
+        ("worker,keper", "host.roles"),
+        ("keeper,keeper", "each once"),
+        ("", "host.roles"),
+    ],
+)
+def test_roles_that_cannot_be_are_refused(roles: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        load(None, (), {}, roles=roles)

@@ -42,6 +42,11 @@ class Claims:
         self._probes: dict[int, tuple[str, Holder]] = {}
         self._last_probe = 0
 
+    @property
+    def hosts(self) -> list[str]:
+        """The Origin-Hosts that are connected."""
+        return sorted(self._holders)
+
     def claim(self, holder: Holder, origin_host: str, several: int, now_ms: int) -> None:
         host = origin_host.lower()  # DiameterIdentity compares without case
         held = self._holders.setdefault(host, [])

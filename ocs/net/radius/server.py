@@ -8,6 +8,9 @@ charge is durable; when it is not known to be, there is none, and the NAS comes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, cast
 
@@ -338,6 +341,8 @@ class RadiusEndpoint(asyncio.DatagramProtocol):
         self.server, self.codes = server, (code,)
         self.ours = ("", 0)
         self._transport: asyncio.DatagramTransport | None = None
+        self._answers: socket.socket | None = None
+        """What answers leave by once nothing is read here any more."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
@@ -349,10 +354,23 @@ class RadiusEndpoint(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """A client is gone, as an ICMP message says: it knows best when it comes again."""
 
+    def leave(self) -> None:
+        """Read nothing more: what comes waits in the socket, which whoever follows us has too. Answers still go out."""
+        if self._transport is None or self._answers is not None:
+            return
+        own = self._transport.get_extra_info("socket")
+        self._answers = socket.socket(own.family, own.type, own.proto, fileno=os.dup(own.fileno()))
+        self._answers.setblocking(False)
+        self._transport.close()
+
     def send(self, octets: bytes, source: tuple[str, int]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._answers is not None:
+            with contextlib.suppress(OSError):  # its sender tries again
+                self._answers.sendto(octets, source)
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(octets, source)
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        self.leave()
+        if self._answers is not None:
+            self._answers.close()

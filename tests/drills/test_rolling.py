@@ -1,0 +1,78 @@
+"""A rolling restart under load: every process is another one afterwards, and nobody had to ask twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from loadtest.api import Api
+from protocol.radius.dictionary.values import AcctStatusType
+from tests.bench.server import BenchServer, free_ports, running
+from tests.drills.nas import NasPort
+from tests.drills.test_kill import RATE, children, witnessed
+from tests.drills.test_radius import TARIFF, provided, settings
+
+pytestmark = pytest.mark.serial
+
+DONE_S = 90.0
+
+
+async def restarted(api: Api) -> list[dict[str, Any]]:
+    """The hosts, once none of them is to restart any more."""
+    async with asyncio.timeout(DONE_S):
+        while True:
+            hosts: list[dict[str, Any]] = (await api.get("v1", "status"))["hosts"]
+            if all(not host["restart"] and host["restart_said"] for host in hosts):
+                return hosts
+            await asyncio.sleep(0.2)
+
+
+async def interims(user: str, port: int, over: asyncio.Event) -> int:
+    """Interim-Updates, one after the other; returns how often one had to be sent again."""
+    nas = await NasPort.open(user, port)
+    octets = seconds = 0
+    await nas.account(port, AcctStatusType.START, user, 0, 0)
+    while not over.is_set():
+        octets, seconds = octets + 2_000, seconds + 60
+        await nas.account(port, AcctStatusType.INTERIM_UPDATE, user, seconds, octets)
+        await asyncio.sleep(0.03)
+    await nas.account(port, AcctStatusType.STOP, user, seconds + 1, octets)
+    nas.close()
+    return nas.repeats
+
+
+def processes(server: BenchServer) -> list[int]:
+    return children(server, "ocs.processes.entry")
+
+
+async def test_nobody_has_to_ask_twice_while_all_processes_are_replaced() -> None:
+    auth, acct = free_ports(2)
+    async with (
+        running(*settings(auth, acct), "diameter.drain_s=10") as server,
+        Api(server.url, server.token) as api,
+        witnessed(server) as load_run,
+    ):
+        await api.put("v1", "tariffs", "told", body=TARIFF)
+        users = [f"49170{number:07}" for number in range(6)]
+        await provided(api, "nas", "50.00", *users)
+        before, over = processes(server), asyncio.Event()
+        nas = [asyncio.ensure_future(interims(user, acct, over)) for user in users]
+        load_on = asyncio.ensure_future(load_run.pace(RATE, "poisson", DONE_S))
+        await asyncio.sleep(1.0)
+        asked = await api.post("v1", "restarts", body={})
+        (host,) = await restarted(api)
+        load_on.cancel()
+        over.set()
+        repeats = await asyncio.gather(*nas)
+        after = processes(server)
+        assert asked["hosts"] == [host["name"]]
+        assert host["restart_said"] == "4 processes restarted"
+        assert len(after) == len(before) == 4
+        assert not {*after} & {*before}
+        counts = load_run.client.counts
+        assert counts.ended_connections > 0, "peers were told (DPR)"
+        assert (counts.resent, counts.surplus, sum(repeats)) == (0, 0, 0)
+        load_run.turn_page()
+        assert {result for _, result in load_run.total.results} == {2001}, load_run.total.results
