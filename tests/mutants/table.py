@@ -382,13 +382,13 @@ MUTANTS: Final = (
         (
             _lua(
                 "lib/lines",
-                "lapse_ahead(line, within > 0 and funds.used_ms or beyond_ms)",
-                "lapse_ahead(line, funds.used_ms)",
+                "local beyond_ms = ms > 0 and from_ms + within * ms or at_ms",
+                "local beyond_ms = funds.used_ms",
             ),
             _twin(
                 "lines",
-                "lapse_ahead(line, funds.used_ms if within else beyond_ms)",
-                "lapse_ahead(line, funds.used_ms)",
+                "beyond_ms = from_ms + within * ms if ms else at_ms",
+                "beyond_ms = int(funds.used_ms)",
             ),
         ),
         _rules("prices"),
