@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from redis.exceptions import AskError, RedisError, TryAgainError
+from redis.exceptions import AskError, RedisClusterException, RedisError, TryAgainError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from balances import keys
@@ -28,7 +28,7 @@ Client = Any
 """redis.asyncio.Redis, for everything but the hot path (wire.py); its types do not know that replies are bytes."""
 
 
-STORE_AWAY: Final[tuple[type[Exception], ...]] = (RedisError, OSError)
+STORE_AWAY: Final[tuple[type[Exception], ...]] = (RedisError, RedisClusterException, OSError)
 """Redis cannot be asked now; later it can."""
 
 

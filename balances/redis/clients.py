@@ -8,10 +8,29 @@ from typing import Any, Final
 
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
 
 from balances.redis.address import ServerPlace, StoreAddress
 
 CONNECT_S: Final = 5
+
+
+class ClusterClient(RedisCluster):
+    """Says of a cluster that cannot be reached what the client of one server says: its own exception is no RedisError,
+    and who waits for a store to come back would end."""
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().initialize(*args, **kwargs)
+        except RedisClusterException as why:
+            raise RedisConnectionError(str(why)) from None
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().execute_command(*args, **kwargs)
+        except RedisClusterException as why:  # no node has the slot now
+            raise RedisConnectionError(str(why)) from None
 
 
 def direct(address: StoreAddress, place: ServerPlace, **more: Any) -> redis.asyncio.Redis:
@@ -30,7 +49,7 @@ def slow_client(url: str | StoreAddress) -> Any:
         nodes = [ClusterNode(place.host, place.port) for place in address.places]
         login = _login(address)
         del login["db"]
-        return RedisCluster(startup_nodes=nodes, **login, **_tls(address), **more)
+        return ClusterClient(startup_nodes=nodes, **login, **_tls(address), **more)
     return direct(address, address.places[0], **more)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from balances.migrations.migrate import MigrationError, migrate
 from balances.redis.address import StoreAddress
@@ -33,7 +33,7 @@ from ocs.telemetry.log import logger
 
 Redis = redis.asyncio.Redis
 
-TROUBLE: Final = (OSError, RedisError)
+TROUBLE: Final = (OSError, RedisError, RedisClusterException)
 LISTENS: Final = 1
 """Connection beside `postgres.connections_max` of a process that listens for events."""
 CLOSE_S: Final = 2.0

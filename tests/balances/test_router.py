@@ -11,7 +11,9 @@ import hiredis
 import pytest
 
 from balances import keys
+from balances.ledger.reader import STORE_AWAY
 from balances.redis.address import ServerPlace
+from balances.redis.clients import listening, slow_client
 from balances.redis.connection import Lost, NotSent, RedisCall
 from balances.redis.router import ClusterLink
 from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, claims_of, slot_of
@@ -503,3 +505,15 @@ async def test_what_is_asked_too_comes_from_several_primaries(
     await reached(lambda: bool(heard and each))
     assert heard[0] == [keys.CATALOG.encode(), keys.ORIGINS_CHANGES.encode()]
     assert len(each[0]) == 2
+
+
+async def test_a_cluster_that_cannot_be_reached_is_away_to_the_slow_client_too() -> None:
+    """Who listens, or tries again, catches what says that a store is away."""
+    client = slow_client("redis+cluster://127.0.0.1:1")
+    for ask in (client.get, client.smembers, client.pipeline(transaction=False).get("x").execute):
+        with pytest.raises(STORE_AWAY):
+            await (ask("x") if ask.__name__ != "execute" else ask())
+    with pytest.raises(STORE_AWAY):
+        async with listening(client):
+            pass
+    await client.aclose()
