@@ -11,9 +11,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from balances import keys
 from balances.ledger.reader import STORE_AWAY
-from balances.redis import clients
 from balances.redis.pending import ended
 from ocs.api.live import CUT, HEARTBEAT_S, LEAVE, MEDIA_TYPE, WRITE_S
 from ocs.api.trace_views import sighting_view
@@ -64,12 +62,10 @@ class TraceStream(Response):
     async def _listen(self, listening: asyncio.Event) -> None:
         """What the processes publish. Nothing is kept for a viewer that is cut off from the live store."""
         with contextlib.suppress(*STORE_AWAY):
-            async with clients.listening(self._backoffice.redis) as heard:
-                await heard.subscribe(keys.trace_channel(self._wish.id))
-                async for message in heard.listen():
-                    listening.set()
-                    if message["type"] == "message":
-                        self._take(message["data"])
+            async for packed in traces.published(self._backoffice, self._wish):
+                listening.set()
+                if packed is not None:
+                    self._take(packed)
 
     def _take(self, packed: bytes) -> None:
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from balances import keys
 from balances.keys import session_keys_of
+from balances.redis import clients
 from balances.structs.session import SessionState
 from ocs.audit import trail
 from ocs.backoffice import search
@@ -88,6 +89,14 @@ async def listed(backoffice: BackOffice) -> list[TraceWish]:
         else:
             await backoffice.bounded(command("HDEL", keys.TRACES, trace).wait())
     return sorted(running, key=lambda one: one.began_ms)
+
+
+async def published(backoffice: BackOffice, wish: TraceWish) -> AsyncIterator[bytes | None]:
+    """Packed sightings of a trace as processes publish them; None: it is being listened for from here on."""
+    async with clients.listening(backoffice.redis) as heard:
+        await heard.subscribe(keys.trace_channel(wish.id))
+        async for message in heard.listen():
+            yield message["data"] if message["type"] == "message" else None
 
 
 async def _keep(backoffice: BackOffice, wish: TraceWish) -> None:
