@@ -19,6 +19,7 @@ StoreRisk = Literal[
     "appendfsync",
     "replica",
     "replicas",
+    "coverage",
     "installation",
     "unseen",
     "version",

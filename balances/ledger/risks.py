@@ -1,4 +1,4 @@
-"""Settings of a live store that lose money, each with its name and one sentence.
+"""Settings of a live store that lose money or refuse calls without need, each with its name and one sentence.
 
 Data that a store forgets, evicts or has not yet on disk is missed only when the ledgers are compared. So a start is
 refused, unless the operator accepts a risk by its name (`redis.accept_risks`), which then is a standing alarm.
@@ -24,6 +24,7 @@ Name = Literal[
     "appendfsync",
     "replica",
     "replicas",
+    "coverage",
     "installation",
     "unseen",
     "version",
@@ -77,6 +78,8 @@ async def risks_of(redis: Client, durability: str, replicas: int = 1) -> list[Ri
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}
         least = await _setting(redis, "min-replicas-to-write") if durability == "replicated" else ""
+        is_clustered = (await redis.info("cluster")).get("cluster_enabled") == 1
+        coverage = await _setting(redis, "cluster-require-full-coverage") if is_clustered else ""
     except ResponseError as why:
         return [
             *found,
@@ -85,6 +88,9 @@ async def risks_of(redis: Client, durability: str, replicas: int = 1) -> list[Ri
     if least and int(least) < replicas:
         text = f"min-replicas-to-write is {least}, below redis.replicas = {replicas}: cut off from them, it takes calls"
         found.append(Risk("replicas", f"{text} that are lost"))
+    if coverage == "yes":
+        comes = "while one primary is failed over all of them refuse all calls: set it to no on every node"
+        found.append(Risk("coverage", f"cluster-require-full-coverage is yes: {comes}"))
     return [*found, *judge(settings, durability)]
 
 

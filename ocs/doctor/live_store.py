@@ -9,6 +9,7 @@ from typing import Any, Final
 from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.risks import risks_of
+from balances.redis.clients import slow_client
 from balances.redis.cluster_primaries import primaries_at
 from balances.redis.scripts import LIBRARY
 from ocs.clock import monotonic_us, now_ms, skew
@@ -28,10 +29,11 @@ async def examine_live_store(config: Config, url: str) -> Examined:
     facts: list[str] = []
     findings: list[DoctorFinding] = []
     try:
-        async with asyncio.timeout(WAIT_S), primaries_at(url) as primaries:
+        async with asyncio.timeout(WAIT_S), primaries_at(url) as primaries, slow_client(url) as store:
             for primary in primaries.all():
                 facts += [primary.name] if primary.clustered else []
                 findings += [finding async for finding in _looked_at(config, primary.client, facts)]
+            findings += [finding async for finding in _libraries(store, facts)]
     except STORE_AWAY as why:
         trouble = str(why) or type(why).__name__
         findings = [error(f"it does not answer: {trouble}", AWAY_MEANS, "start it, or mend redis.url", "OcsUnanswered")]
@@ -43,7 +45,7 @@ async def _looked_at(config: Config, redis: Any, facts: list[str]) -> Any:
         is_accepted = risk.name in config.redis.accept_risks
         yield (note if is_accepted else error)(
             risk.text + (" (accepted)" if is_accepted else ""),
-            "it may lose money",
+            "it may lose money or refuse calls",
             f"change the setting; or accept it by name: redis.accept_risks = [{risk.name!r}]",
             "OcsStoreRisk",
         )
@@ -56,8 +58,6 @@ async def _looked_at(config: Config, redis: Any, facts: list[str]) -> Any:
     for finding in (*_memory(info, facts), *_persistence(info)):
         yield finding
     async for finding in _times(redis, facts):
-        yield finding
-    async for finding in _libraries(redis, facts):
         yield finding
 
 
@@ -123,7 +123,7 @@ async def _times(redis: Any, facts: list[str]) -> Any:
 
 
 async def _libraries(redis: Any, facts: list[str]) -> Any:
-    """Versions of ours that run side by side: each names its own functions."""
+    """Versions of ours that run side by side: each names its own functions. Their names are in one place of a store."""
     used = await redis.zrangebyscore(keys.LIBRARIES, now_ms() - USED_LATELY_MS, "+inf")
     others = sorted(name.decode() for name in used if name.decode() != LIBRARY.name)
     if used:

@@ -80,7 +80,9 @@ class Guard:
             self._standing.lasting(f"redis: {name}", "")
         for risk in found:
             accepted = " (accepted by redis.accept_risks)" if risk.name in self._accepted else ""
-            self._standing.lasting(f"redis: {risk.name}", f"the live store may lose money: {risk.text}{accepted}")
+            self._standing.lasting(
+                f"redis: {risk.name}", f"the live store may lose money or refuse calls: {risk.text}{accepted}"
+            )
         self.found = found
         self.refused = refusal(found, self._accepted)
 

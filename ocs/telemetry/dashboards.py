@@ -341,6 +341,13 @@ DASHBOARDS: Final[tuple[Dashboard, ...]] = (
                         Curve("max(ocs_store_memory_bytes)", "used"),
                         Curve("max(ocs_store_memory_limit_bytes)", "maxmemory"),
                     ),
+                    _lines(
+                        "Shards shut, of 256",
+                        "short",
+                        Curve("max by (instance) (ocs_store_shards_shut)", "{{instance}}"),
+                        note="Their subscribers get 3004. A failover or a slot that moves shuts some for seconds.",
+                        alarm_above=0.5,
+                    ),
                     _lines("Records in the streams", "short", Curve("max(ocs_stream_entries)", "records")),
                     _lines(
                         "Settings that may lose money",

@@ -15,10 +15,15 @@ from balances import keys
 from balances.ledger.reader import connect
 from balances.ledger.risks import SETTINGS, Name, installation, is_new_enough, judge, risks_at, risks_of
 from ocs.cli.root import cli
+from ocs.config import load
 from ocs.config_values import StoreRisk
+from ocs.doctor.finding import Severity
+from ocs.doctor.live_store import examine_live_store
 from ocs.processes.embedded import EmbeddedValkey
+from ocs.stores.guard import refused_at_start, store_troubles
 from tests.balances.ledger.books import close
 from tests.balances.ledger.books import connect as both_stores
+from tests.live_cluster import LiveCluster
 from tests.ocs.keeper.test_keeper import keeping
 from tests.servers import LiveValkey, Servers
 
@@ -91,6 +96,43 @@ async def test_replicated_needs_replicas(redis_url: str) -> None:
     finally:
         await redis.config_set("min-replicas-to-write", 0)
         await redis.aclose()
+
+
+async def test_a_cluster_that_refuses_all_calls_for_one_failed_primary(tmp_path: Path) -> None:
+    """Judged of each primary, and of a cluster only: every server has the setting."""
+    cluster = LiveCluster(
+        tmp_path / "cluster",
+        replicas=0,
+        settings={"appendfsync": "always", "maxmemory": "1073741824"},
+    )
+    try:
+        url = cluster.start()
+        assert await risks_at(url, "always") == []
+        second = cluster.servers[1]
+        second.client.config_set("cluster-require-full-coverage", "yes")
+        (risk,) = await risks_at(url, "always")
+        assert risk.name == "coverage"
+        assert risk.text.startswith(f"{second.name}: cluster-require-full-coverage is yes: ")
+        config = load(overrides=[f"redis.url={url}"], data=tmp_path)
+        (trouble,) = await store_troubles(config)
+        assert trouble[0] == "redis, coverage"
+        assert trouble[1].endswith("set it to no on every node [redis.accept_risks: coverage]")
+        assert "[redis.accept_risks: coverage]" in await refused_at_start(config)
+        examined = await examine_live_store(config, url)
+        (found,) = (one for one in examined.findings if one.severity is Severity.ERROR)
+        assert "cluster-require-full-coverage is yes" in found.what
+        assert {server.name for server in cluster.servers} <= {*examined.facts}
+        accepted = load(overrides=[f"redis.url={url}", 'redis.accept_risks=["coverage"]'], data=tmp_path)
+        assert await refused_at_start(accepted) == ""
+    finally:
+        cluster.stop()
+
+
+async def test_one_server_is_not_asked_for_coverage(redis_url: str) -> None:
+    client: Any = redis.Redis.from_url(redis_url, decode_responses=True)
+    assert client.config_get("cluster-require-full-coverage") == {"cluster-require-full-coverage": "yes"}
+    client.close()
+    assert "coverage" not in {risk.name for risk in await risks_at(redis_url, "everysec")}
 
 
 async def test_a_store_that_is_too_old_is_named(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
