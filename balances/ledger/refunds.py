@@ -7,7 +7,7 @@ and nobody else gets it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -109,11 +109,20 @@ async def end_gave_nothing(pool: Any, account: str, chain: str) -> None:
 
 
 async def grant(
-    pool: Any, account: str, request: str, fingerprint: str, amount: int, *, seq: int | None, sessions: list[str]
+    pool: Any,
+    account: str,
+    request: str,
+    fingerprint: str,
+    amount: int,
+    *,
+    seq: int | None,
+    sessions: list[str],
+    windows: Mapping[str, int],
 ) -> Granted | None:
     """What may be posted now; None: the request was granted before, with another content. Refused: why not.
 
     sessions:  keys of the session that is meant, where no entry is
+    windows:   of counters of the account that have a window: when it ends
     """
     async with pool.acquire() as pg, pg.transaction():
         await pg.execute(_LOCK, account)
@@ -129,7 +138,7 @@ async def grant(
             return Granted(source, _returns(known["turned"] or "[]"))
         found = _entry(pg, account, seq, amount) if seq is not None else _session(pg, account, sessions, amount)
         source, left = await found
-        turning = Turning(account, source.session, source.incarnation, source.seq, amount, left)
+        turning = Turning(account, source.session, source.incarnation, source.seq, amount, left, windows)
         returns = await turned_by(pg, turning) if source.session else []
         await pg.execute(
             "INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount, turned)"

@@ -8,7 +8,7 @@ money paid them. What earlier refunds turned back is never turned back again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,22 +30,25 @@ class Turning(NamedTuple):
     amount: int
     left: int
     """What there was to be given back before it."""
+    windows: Mapping[str, int]
+    """Of counters that begin with their first use: when the window ends that the account has now."""
 
 
-# By the ladder that priced it, of use that cost something: what it cost, and units that money alone paid. Of one entry
-# what that one paid, and the units where it alone did.
+# By the ladder that priced it: when it was used, what that cost, and the units, where nothing but money paid them. Use
+# that was paid ahead, or that a minimum covers, costs nothing more and is part of it (charging.md section 4). Of one
+# entry what that one paid, and the units where it alone did.
 _COUNTED: Final = """
-    SELECT l.packed, u.limits::text AS limits, max(u.at_ms) AS used_ms,
-        sum(CASE WHEN $4::bigint IS NULL THEN u.cost ELSE paid.named END)::bigint AS cost,
-        COALESCE(sum(u.used) FILTER (WHERE paid.alone), 0)::bigint AS used
+    SELECT l.packed, u.limits::text AS limits, array_agg(u.at_ms ORDER BY u.at_ms) AS at_ms,
+        array_agg(CASE WHEN $4::bigint IS NULL THEN u.cost ELSE paid.named END::bigint ORDER BY u.at_ms) AS cost,
+        array_agg(CASE WHEN paid.alone IS NOT FALSE THEN u.used ELSE 0 END ORDER BY u.at_ms) AS used
     FROM usage_records u JOIN ladders l ON l.hash = u.ladder CROSS JOIN LATERAL (
         SELECT COALESCE(-sum(e.amount) FILTER (WHERE e.seq = $4), 0) AS named,
             bool_and(e.kind = 0 AND ($4::bigint IS NULL OR e.seq = $4)) AS alone
         FROM ledger_entries e
         WHERE e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line) paid
-    WHERE u.account = $1 AND u.session = $2 AND u.incarnation = $3 AND u.phase <> 4 AND u.cost > 0
+    WHERE u.account = $1 AND u.session = $2 AND u.incarnation = $3 AND u.phase <> 4
         AND ($4::bigint IS NULL OR paid.named > 0)
-    GROUP BY l.hash, l.packed, u.limits ORDER BY l.hash, u.limits
+    GROUP BY l.hash, l.packed, u.limits HAVING sum(u.cost) > 0 ORDER BY l.hash, u.limits
 """
 _TURNED: Final = """
     SELECT turned FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3 AND turned IS NOT NULL
@@ -57,10 +60,9 @@ _returns: Final = msgspec.json.Decoder(list[CounterReturn]).decode
 
 async def turned_by(pg: Any, turning: Turning) -> list[CounterReturn]:
     """In the transaction that grants it, under the account's lock."""
-    of = (turning.account, turning.session, turning.incarnation)
-    left = await _left(pg, *of, turning.seq)
+    left = await _left(pg, turning, turning.seq)
     if turning.seq is not None:  # refunds of the session have turned back some of it too
-        of_session = await _left(pg, *of, None)
+        of_session = await _left(pg, turning, None)
         left = {key: (count, min(amount, of_session[key][1]), ms) for key, (count, amount, ms) in left.items()}
     everything = turning.amount == turning.left
     returns = []
@@ -74,19 +76,28 @@ async def turned_by(pg: Any, turning: Turning) -> list[CounterReturn]:
     return returns
 
 
-async def _left(
-    pg: Any, account: str, session: str, incarnation: int, seq: int | None
-) -> dict[tuple[str, int], tuple[Count, int, int]]:
-    """What was counted and not turned back, with when it was used last; by counter and period."""
+async def _left(pg: Any, turning: Turning, seq: int | None) -> dict[tuple[str, int], tuple[Count, int, int]]:
+    """What was counted and not turned back, with when it was used last; by counter and period. Of a window: in the one
+    of now."""
+    of = (turning.account, turning.session, turning.incarnation, seq)
     found: dict[tuple[str, int], tuple[Count, int, int]] = {}
-    for row in await pg.fetch(_COUNTED, account, session, incarnation, seq):
+    for row in await pg.fetch(_COUNTED, *of):
         for count in (*unpack_ladder(row["packed"]).counts, *_limits(row["limits"] or "[]")):
-            amount = row["cost"] if count.what == Counted.MONEY else row["used"]
-            _, before, used_ms = found.get((count.key, count.until_ms), (count, 0, 0))
-            found[count.key, count.until_ms] = count, before + amount, max(used_ms, row["used_ms"])
-    rows = await pg.fetch(_TURNED, account, session, incarnation, seq)
-    turned = _sums(one for row in rows for one in _returns(row["turned"]))
+            amounts = row["cost"] if count.what == Counted.MONEY else row["used"]
+            _, sum_, last_ms = found.get((count.key, count.until_ms), (count, 0, 0))
+            for at_ms, amount in zip(row["at_ms"], amounts, strict=True):
+                if _is_now(turning, count, at_ms):
+                    sum_, last_ms = sum_ + amount, max(last_ms, at_ms)
+            found[count.key, count.until_ms] = count, sum_, last_ms
+    returns = [one for row in await pg.fetch(_TURNED, *of) for one in _returns(row["turned"])]
+    turned = _sums(one for one in returns if _is_now(turning, one, one.used_ms))
     return {key: (count, max(amount - turned[key], 0), ms) for key, (count, amount, ms) in found.items()}
+
+
+def _is_now(turning: Turning, of: Count | CounterReturn, at_ms: int) -> bool:
+    """Whether a window is the one that the account has now. Use of another kind of period says which it is of."""
+    until_ms = turning.windows.get(of.key, 0)
+    return not of.window_ms or until_ms - of.window_ms <= at_ms < until_ms
 
 
 def _sums(returns: Iterable[CounterReturn]) -> dict[tuple[str, int], int]:

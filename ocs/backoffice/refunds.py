@@ -10,7 +10,7 @@ from balances import keys
 from balances.ledger import refunds
 from balances.ledger.restore import find_refundable
 from balances.packing import pack
-from balances.structs.account import MAIN
+from balances.structs.account import MAIN, CounterWindow
 from balances.structs.blob import NO_BLOB, blob_of, raw_of
 from balances.structs.charge import Action, Ask, Charge, Flag, Outcome, Phase, Result
 from balances.structs.posting import Posting, PostingOutcome
@@ -58,6 +58,7 @@ async def refund(
         raise KeyReused
     if source.event is not None:
         return row, await _of_event(backoffice, row, source.event, amount, order, done)
+    now, _ = await accounts.read(backoffice, row)
     try:
         granted = await refunds.grant(
             backoffice.pool,
@@ -67,6 +68,7 @@ async def refund(
             amount,
             seq=source.entry,
             sessions=keys.session_keys_of(source.session) if source.session else [],
+            windows={one.key: one.until_ms for one in now.counters if one.window != CounterWindow.NONE},
         )
     except refunds.RefundRefused as why:
         raise Unresolved(str(why)) from None

@@ -12,6 +12,7 @@ from balances import keys
 from balances.ledger.event_filter import EventFilter
 from balances.ledger.verify import verify
 from balances.structs.charge import Result
+from ocs.backoffice import accounts
 from ocs.charging.profile import Profile
 from ocs.events import log
 from ocs.master.projection import Projector, teller
@@ -326,3 +327,79 @@ async def test_a_refund_turns_back_the_volume_of_the_month(family: ApiHarness) -
     await given_back(family, "r4", "0.03", session="gw;4")
     await given_back(family, "r5", "0.01", session="gw;1")
     assert await used("gw;5") == "0.05"
+
+
+async def test_use_that_was_paid_ahead_is_turned_back_too(family: ApiHarness) -> None:
+    """Three reports of a block of three megabytes: the first one pays for all."""
+    await family.tariff(
+        """
+        tariff = "flat"
+        currency = "EUR"
+
+        [[rows]]
+        when = { service = "data" }
+        flat = { price = "0.03", per = "3 MB" }
+        """
+    )
+    await limit(family, amount="1.00")
+    await limit(family, name="octets", amount=str(9 * MB), kind="octets")
+    assert await granted(family, I, 3) == 3
+    await ask(family, U, 1, 1, number=1)
+    await ask(family, U, 1, 1, number=2)
+    await ask(family, T, 0, 1, number=3)
+    assert await counted(family) == ["0.03", str(3 * MB)]
+    await given_back(family, "r1", "0.03", session="gw;1")
+    assert await counted(family) == ["0.00", "0"]
+
+
+HOURLY = """
+    tariff = "flat"
+    currency = "EUR"
+
+    [counters.octets]
+    counts = "octets"
+    period = "1 h"
+    when = { service = "data" }
+
+    [counters.money]
+    counts = "money"
+    period = "1 h"
+    when = { service = "data" }
+
+    [[rows]]
+    when = { service = "data" }
+    below = { octets = "1 GB" }
+    flat = { price = "0.01", per = "1 MB" }
+
+    [[rows]]
+    name = "beyond"
+    when = { service = "data" }
+    below = { money = "100.00" }
+    flat = { price = "0.02", per = "1 MB" }
+
+    [[rows]]
+    name = "rest"
+    when = { service = "data" }
+    flat = { price = "0.03", per = "1 MB" }
+"""
+
+
+async def test_a_refund_turns_back_nothing_of_a_window_that_the_use_was_not_in(family: ApiHarness) -> None:
+    """Of three megabytes that a session used two are of the hour before."""
+
+    async def in_window() -> dict[str, int]:
+        account, _ = await accounts.read(family.backoffice, await accounts.find(family.backoffice, "a1"))
+        return {one.key.split("|")[0]: one.used for one in account.counters}
+
+    await family.tariff(HOURLY)
+    assert await granted(family, I, 2) == 2
+    assert await granted(family, U, 1, 2, number=1) == 1
+    family.ahead_ms += 2 * 3_600_000
+    await ask(family, T, 0, 1, number=2)
+    assert await granted(family, I, 3, session="gw;2") == 3
+    await ask(family, T, 0, 3, number=1, session="gw;2")
+    assert await in_window() == {"octets": 4 * MB, "money": 40_000}
+    await given_back(family, "r1", "0.015", session="gw;1")
+    assert await in_window() == {"octets": 4 * MB, "money": 35_000}, "half of what it had cost in this window"
+    await given_back(family, "r2", "0.015", session="gw;1")
+    assert await in_window() == {"octets": 3 * MB, "money": 30_000}
