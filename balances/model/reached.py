@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from balances.model.account import AccountChange
 from balances.model.thresholds import note_crossing
@@ -14,6 +15,9 @@ from balances.structs.posting import CounterReturn
 from balances.structs.thresholds import CrossingKind, CrossingOf
 from tariffs.ladder import Count, Counted
 from tariffs.units import EXACT_MAX, Kind
+
+CLOCKS_APART_MS: Final = 26 * 3_600_000
+"""A period has one name on all clocks, and ends when the midnight of one of them comes (charging.md section 6)."""
 
 
 def check_limits(change: AccountChange, asks: Iterable[Ask]) -> None:
@@ -70,7 +74,9 @@ def turn_back_counters(change: AccountChange, returns: Iterable[CounterReturn]) 
 def _is_of(counter: Counter, returned: CounterReturn) -> bool:
     if returned.window_ms:
         return counter.until_ms - returned.window_ms <= returned.used_ms < counter.until_ms
-    return counter.until_ms == returned.until_ms
+    if not counter.until_ms or not returned.until_ms:
+        return counter.until_ms == returned.until_ms
+    return abs(counter.until_ms - returned.until_ms) <= CLOCKS_APART_MS
 
 
 def end_limits(change: AccountChange) -> bool:

@@ -44,13 +44,18 @@ do -- a script has room for 200 local names
     end
   end
 
+  -- A period has one name on all clocks, and ends when the midnight of one of them comes (charging.md 6).
+  local CLOCKS_APART_MS = 93600000
+
   local function is_of(counter, returned)
     local until_ms, window_ms = counter[COUNTER.until_ms], returned[COUNTERRETURN.window_ms]
     if window_ms > 0 then
       local used_ms = returned[COUNTERRETURN.used_ms]
       return until_ms - window_ms <= used_ms and used_ms < until_ms
     end
-    return until_ms == returned[COUNTERRETURN.until_ms]
+    local returned_ms = returned[COUNTERRETURN.until_ms]
+    if until_ms == 0 or returned_ms == 0 then return until_ms == returned_ms end
+    return math.abs(until_ms - returned_ms) <= CLOCKS_APART_MS
   end
 
   -- What a refund gives back was not used, in the same period only (charging.md 9).

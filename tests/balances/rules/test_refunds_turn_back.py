@@ -61,10 +61,15 @@ def test_a_counter_never_falls_below_nothing_and_a_reversal_counts_again(opened:
     assert world.counter(KEY) == (70, 0)
 
 
-@pytest.mark.parametrize(("later", "left"), [(0, 20), (1, 50)], ids=["its period", "another one"])
+@pytest.mark.parametrize(
+    ("later", "left"),
+    [(0, 20), (-26 * HOUR, 20), (26 * HOUR, 20), (26 * HOUR + 1, 50), (-6 * 24 * HOUR, 50)],
+    ids=["its period", "of a clock before", "of a clock behind", "another one", "a day and a week"],
+)
 def test_only_its_own_period_is_turned_back(opened: Opened, later: int, left: int) -> None:
+    """Which ends at the midnight of another clock where the use was in another country (section 6)."""
     world = opened(1_000)
-    until_ms = world.now_ms + HOUR
+    until_ms = world.now_ms + 7 * 24 * HOUR
     used(world, 50, Count(KEY, Counted.MONEY, until_ms=until_ms))
     refunded(world, 30, CounterReturn(KEY, 30, until_ms + later))
     assert world.counter(KEY) == (left, 0)
