@@ -89,11 +89,14 @@ ALONE: Final = frozenset(
 """What cannot wait for a second person, besides all that only reads: a file of any length, the decision itself,
 charging, what may be on its way (a transfer), and what is asked or answered with a password or a secret, which would be
 kept for whoever looks."""
+ALSO: Final = frozenset({"accounts.adjust-held", "accounts.give-credit", "accounts.make-debt"})
+"""What allows more of an operation that needs another permission. It waits for a second person where that other one
+does, so that alone it would be named in vain."""
 
 
 def can_wait(permission: str) -> bool:
     """Whether the configuration may ask for a second person to approve what this permission allows."""
-    return permission in PERMISSIONS and permission not in ALONE and not permission.endswith(".read")
+    return permission in PERMISSIONS and permission not in ALONE | ALSO and not permission.endswith(".read")
 
 
 def unknown_patterns(patterns: Iterable[str]) -> list[str]:

@@ -525,6 +525,7 @@ async def test_it_is_rejected_taken_back_or_ends(harness: ApiHarness) -> None:
     [
         ({"four_eyes": ["accounts.read"]}, "four_eyes of permissions that can wait"),
         ({"four_eyes": ["tokens.write"]}, "four_eyes of permissions that can wait"),
+        ({"four_eyes": ["accounts.give-credit"]}, "four_eyes of permissions that can wait"),
         ({"roles": {"x": {"permissions": ["beans.eat"]}}}, "permissions that exist"),
         (
             {"roles": {"x": {"permissions": ["*"], "limits": [{"permission": "accounts.read", "each": "1"}]}}},
@@ -533,7 +534,7 @@ async def test_it_is_rejected_taken_back_or_ends(harness: ApiHarness) -> None:
         ({"roles": {"x": {"permissions": ["*"], "limits": [{"permission": "accounts.*"}]}}}, "each, day or both"),
         ({"admin_token": "short"}, "at least 32 characters"),
     ],
-    ids=["reads", "secret", "permission", "limit", "empty-limit", "token"],
+    ids=["reads", "secret", "more-of-another", "permission", "limit", "empty-limit", "token"],
 )
 def test_what_the_configuration_may_not_say(given: dict[str, Any], says: str) -> None:
     from ocs.config import ConfigError, _decode
