@@ -16,7 +16,7 @@ from balances.structs.charge import Action, Ask, Charge, Flag, Outcome, Phase, R
 from balances.structs.posting import Posting, PostingOutcome
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts, postings
-from ocs.backoffice.allowances import allow, take_back
+from ocs.backoffice.allowances import allow, check, take_back
 from ocs.backoffice.errors import Invalid, KeyReused, Unavailable, Unresolved
 from ocs.backoffice.postings import Order
 from tariffs.units import EXACT_MAX, Kind
@@ -58,6 +58,8 @@ async def refund(
         raise KeyReused
     if source.event is not None:
         return row, await _of_event(backoffice, row, source.event, amount, order, done)
+    if done is None:  # what is granted and then refused would be given back to nobody
+        await check(backoffice, order.warrant, row, {Kind.MONEY: amount}, order.key)
     now, _ = await accounts.read(backoffice, row)
     try:
         granted = await refunds.grant(

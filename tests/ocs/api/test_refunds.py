@@ -9,7 +9,9 @@ import pytest
 
 from balances import keys
 from balances.ledger.verify import verify
+from ocs.access.roles import AmountLimit, CallerRole
 from protocol.diameter.dictionary.credit_control import RequestedAction
+from tests.ocs.api.test_access import configured, person
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
 
@@ -93,6 +95,20 @@ async def test_side_by_side_they_never_exceed_it(charged: ApiHarness) -> None:
     codes = sorted(answer.status_code for answer in await asyncio.gather(*asked))
     assert codes == [201] + [422] * 7
     assert await balance(charged) == "0.99"
+
+
+async def test_who_may_not_give_so_much_back_keeps_it_from_nobody(charged: ApiHarness) -> None:
+    limits = (AmountLimit("accounts.refund", each="0.02", day="0.02"),)
+    configured(charged, roles={"desk": CallerRole(("accounts.refund",), limits=limits)})
+    anna = await person(charged, "anna", "desk")
+
+    async def asked(key: str, amount: str) -> int:
+        body = {"amount": amount, "reason": "call dropped", "session": SESSION}
+        return int((await anna.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)).status_code)
+
+    assert [await asked("a", "0.03"), await asked("b", "0.01"), await asked("c", "0.015")] == [403, 201, 403]
+    assert (await refund(charged, "k", "0.02", session=SESSION)).status_code == 201
+    assert await balance(charged) == "1.00"
 
 
 async def test_a_top_up_or_a_refund_is_not_given_back(charged: ApiHarness) -> None:
