@@ -61,6 +61,12 @@ pack_words: Callable[[Words], bytes] = hiredis.pack_command
 """One command as it stands on the wire."""
 
 
+MARK: Final = """#!lua flags=allow-oom
+return redis.call('SET', KEYS[1], '1')
+"""
+"""A plain SET is refused where memory is full, and settlements are answered there too."""
+
+
 class NotSent(ConnectionError):
     """The call was certainly not sent: 3004 may be said."""
 
@@ -142,6 +148,12 @@ class FenceQuestion(RedisCall):
     __slots__ = ()
 
 
+class ReplicaMark(FenceQuestion):
+    """A write of our own, behind those of calls, for the replicas to have."""
+
+    __slots__ = ()
+
+
 class ReplicaQuestion(FenceQuestion):
     """Asks how many replicas have what was written before it."""
 
@@ -175,6 +187,8 @@ class RedisConnection(asyncio.Protocol):
         """Where the server is, or was at the last connect."""
         self._replicas, self._held = replicas, deque[tuple[RedisCall, Any]]()
         """Replies that wait for the replicas."""
+        self._marked, self._mark = True, 0
+        """Whether our own write behind them was taken, and of which of its shards the next one is."""
         self._written = False
         """Calls were put since the replicas were asked last."""
         self._patience_s = PATIENCE_S if member is None else MEMBER_PATIENCE_S
@@ -372,6 +386,13 @@ class RedisConnection(asyncio.Protocol):
             self._lose_fence(SHUT)
         self._stir.set()
         gone: list[RedisCall] = []
+        held, self._held = self._held, deque()
+        for call, reply in held:
+            if call.number and call.number not in numbers and not call.settled:
+                call.was_cut = True
+                gone.append(call)
+            else:
+                self._held.append((call, reply))
         flying, self._flying = self._flying, deque()
         for call in flying:
             if call.number and call.number not in numbers and not call.settled:
@@ -380,13 +401,6 @@ class RedisConnection(asyncio.Protocol):
                 self._flying.append(FenceQuestion(call.pack, None, call.sent_ms, 0, None, ""))  # its reply is dropped
             else:
                 self._flying.append(call)
-        held, self._held = self._held, deque()
-        for call, reply in held:
-            if call.number and call.number not in numbers and not call.settled:
-                call.was_cut = True
-                gone.insert(0, call)
-            else:
-                self._held.append((call, reply))
         waiting, self._unverified = self._unverified, deque()
         for call in waiting:
             (gone if call.number and call.number not in numbers else self._unverified).append(call)
@@ -431,10 +445,12 @@ class RedisConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
+        if self._transport is None:  # what was to be written was taken back when it ended
+            return
         if self._replicas and self._written:
             self._ask_replicas()
         out, self._out = self._out, []
-        if self._transport is not None and out:
+        if out:
             self._transport.write(b"".join(out))
             if self._transport.get_write_buffer_size() > BUFFER_MAX:
                 self._transport.abort()
@@ -443,8 +459,8 @@ class RedisConnection(asyncio.Protocol):
         """Behind all calls of this write: whether the replicas have them. WAIT counts from the last write of this very
         connection, and a repeat writes nothing whose first try another worker sent: so there is a write of our own."""
         self._written = False
-        for shard in self._fence.shards[:1]:
-            self._ask_beside(FenceQuestion, "SET", keys.replicated(shard), 1)
+        if shards := self._fence.shards:
+            self._ask_beside(ReplicaMark, "EVAL", MARK, 1, keys.replicated(shards[self._mark % len(shards)]))
         self._ask_beside(ReplicaQuestion, "WAIT", self._replicas, self._answer_ms)
 
     def _ask_beside(self, kind: type[FenceQuestion], *words: str | int) -> None:
@@ -462,6 +478,8 @@ class RedisConnection(asyncio.Protocol):
 
     def _release(self, acknowledged: int) -> None:
         held, self._held = self._held, deque()
+        if not self._marked:  # then they were asked for an older write
+            self._marked, acknowledged = True, 0
         for call, reply in held:
             if acknowledged < self._replicas:
                 self.lose(call, f"{acknowledged} of {self._replicas} replicas have it")
@@ -494,6 +512,9 @@ class RedisConnection(asyncio.Protocol):
         words = str(error)
         if isinstance(call, ReplicaQuestion):
             self._release(0)
+        elif isinstance(call, ReplicaMark):  # its slot may be on the way to another server: another one is taken
+            self._marked = False
+            self._mark += 1
         elif isinstance(call, FenceQuestion):
             call.fail(error)
         elif call.script is not None and is_missing(error):
@@ -536,11 +557,14 @@ class RedisConnection(asyncio.Protocol):
         self._lose_fence("connection to Redis lost")
         for call in (*(held for held, _ in self._held), *self._flying):
             call.was_cut = True
-            if not call.settled and not isinstance(call, FenceQuestion):
+            if isinstance(call, FenceQuestion):
+                call.fail(ConnectionError("connection lost"))  # nobody is to wait for it any longer
+            elif not call.settled:
                 self._unverified.append(call)
         self._held.clear()
         self._flying.clear()
         self._out.clear()
+        self._written, self._marked = False, True
 
     def _lose_fence(self, why: str) -> None:
         """No fence from here on; what had one is checked at once."""

@@ -463,7 +463,7 @@ async def test_an_answer_is_given_when_the_replicas_have_the_call(replicated: Cl
     first, second = call(replicated), call(replicated)
     await reached(lambda: bool(here.calls("WAIT")))
     (piece,) = [piece for piece in here.writes if "WAIT" in piece]
-    assert piece[-4:] == ["FCALL", "FCALL", "SET", "WAIT"]
+    assert piece[-4:] == ["FCALL", "FCALL", "EVAL", "WAIT"]
     assert here.calls("WAIT") == [("WAIT", "2", "800")]
     assert not first.settled
     here.late[-1].write(b":2\r\n")
@@ -489,6 +489,70 @@ async def test_a_connection_that_ends_before_the_replicas_answer(replicated: Clu
     here.on = lambda words: next(waits) if words[0] == "WAIT" else array(bulk("ok"))
     assert await end(call(replicated)) == "ok"
     assert len(here.calls()) == 2
+
+
+async def test_what_has_no_write_of_ours_behind_it_is_not_answered(replicated: ClusterLink, here: FakeNode) -> None:
+    """The slot of our own write is on its way to another server. WAIT counts from the write before then, and a repeat
+    writes nothing: its first try, by another worker, may be on no replica. The next write is of another slot."""
+
+    def said(words: tuple[str, ...]) -> Answer:
+        if words[0] == "EVAL" and len(here.calls("EVAL")) == 1:
+            return f"-ASK {SLOT} 127.0.0.1:1\r\n".encode()
+        return b":2\r\n" if words[0] == "WAIT" else array(bulk("ok"))
+
+    here.on = said
+    assert await end(call(replicated)) == "Lost"
+    assert await end(call(replicated)) == "ok"
+    first, second = here.calls("EVAL")
+    assert first[-1] != second[-1]
+
+
+@pytest.fixture
+async def patient(
+    cluster: FakeCluster, here: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Any]]:
+    """Makes a connection that would wait for replies nearly for ever."""
+    monkeypatch.setattr("balances.redis.connection.MEMBER_PATIENCE_S", 3_600.0)
+    made: list[ClusterLink] = []
+
+    async def make(**how: Any) -> ClusterLink:
+        url = f"redis+cluster://{cluster.first.place}"
+        made.append(ClusterLink(url, now_ms=lambda: 1_700_000_000_000, answer_ms_max=3_600_000, **how))
+        await made[0].start(30)
+        return made[0]
+
+    yield make
+    await made[0].stop()
+
+
+async def test_a_connection_that_ends_before_a_write_is_made_anew(patient: Callable[..., Any], here: FakeNode) -> None:
+    """Of what was never written no reply is expected, or all that follow would be taken for those of others."""
+    here.on = lambda words: b":2\r\n" if words[0] == "WAIT" else array(bulk("ok"))
+    link = await patient(replicas=2)
+    assert await end(call(link)) == "ok"
+    one = link._of_number[keys.NUMBERS[SHARD]]
+    transport = one._transport
+    transport.abort()
+    made = call(link)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert one._transport is None
+    assert not one._flying
+    assert await end(made) == "ok"
+
+
+async def test_a_connection_that_ends_in_the_middle_of_a_check_is_made_anew_at_once(
+    patient: Callable[..., Any], here: FakeNode
+) -> None:
+    link = await patient()
+    here.is_frozen = True
+    asked = len(here.calls("INFO"))
+    await reached(lambda: len(here.calls("INFO")) > asked)
+    here.is_frozen = False
+    asked = len(here.calls("INFO"))
+    for transport in here.late:
+        transport.abort()
+    await reached(lambda: len(here.calls("INFO")) > asked and link.epoch_of(SHARD) is not None)
 
 
 # --- beside the calls -----------------------------------------------------------------------------------------
