@@ -8,12 +8,14 @@ from ocs.api import schema_hosts
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import time_of, time_or_none
 from ocs.backoffice import hosts
+from ocs.backoffice.amounts import money
+from ocs.backoffice.at_stake import AtStake
 from ocs.backoffice.ledger import CopyStatus
 from ocs.stores.hosts import HostRow
 
 
 async def store_status(call: ApiCall) -> ApiReply:
-    found = await hosts.status(call.backoffice)
+    found = await hosts.status(call.backoffice, sees_money=call.authority.may("ledger.read"))
     stored = found.format
     since = None if stored.since is None else time_of(int(stored.since.timestamp() * 1_000))
     return ApiReply(
@@ -23,6 +25,7 @@ async def store_status(call: ApiCall) -> ApiReply:
                 stored.written, stored.announced, since, stored.newest, list(stored.held_back)
             ),
             None if found.copied is None else _shards(found.copied),
+            None if found.at_stake is None else _at_stake(found.at_stake),
         )
     )
 
@@ -39,6 +42,11 @@ def _shards(copied: CopyStatus) -> schema_hosts.ShardsView:
         [one.shard for one in copied.shards if one.stopped],
         len(copied.quarantined),
     )
+
+
+def _at_stake(seen: AtStake) -> schema_hosts.AtStakeView:
+    total = {currency: money(micro) for currency, micro in seen.total.items()}
+    return schema_hosts.AtStakeView(total, seen.complete, time_of(seen.at_ms))
 
 
 def _host(one: HostRow) -> schema_hosts.HostView:

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ocs.api.schema import Input, Text
-from ocs.api.texts import Time
+from ocs.api.texts import Money, Time
 
 
 class HostProcessView(Struct, frozen=True):
@@ -68,11 +68,22 @@ class ShardsView(Struct, frozen=True):
     """Accounts."""
 
 
+class AtStakeView(Struct, frozen=True):
+    total: dict[str, Money]
+    """By currency, as `total` of `GET /v1/exposure`."""
+    complete: bool
+    """False: there are more open sessions than were read; `total` is of some."""
+    at: Time
+    """It is looked at again when it is asked for after a minute."""
+
+
 class StoreStatusView(Struct, frozen=True):
     hosts: list[HostView]
     format: StoredFormatView
     shards: ShardsView | None
     """Null: the live store does not answer."""
+    at_stake: AtStakeView | None
+    """Null: the caller lacks the permission `ledger.read`, or a store does not answer."""
 
 
 class RestartHosts(Input, frozen=True):

@@ -18,6 +18,7 @@ from balances.redis.connection import Lost, NotSent
 from balances.redis.primaries import OnePrimary, Primaries
 from balances.structs.session import Session
 from ocs.access.token_book import TokenBook
+from ocs.backoffice.at_stake import LatelyAtStake
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
 from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.charging.radius.own_attributes import refused_of
@@ -115,6 +116,7 @@ class BackOffice:
         self._processes, self._priced_by = processes, priced_by
         self._wait_s_max = store_ms_max / 1_000
         self._whole = asyncio.Lock()
+        self.at_stake = LatelyAtStake()
 
     async def primaries_now(self) -> Primaries:
         """The servers that have the shards, asked for now."""

@@ -4,6 +4,7 @@ was used and not charged (docs/monitoring.md, "Money at stake")."""
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from balances.ledger.debts import OwedMoney, owed
@@ -11,6 +12,7 @@ from balances.ledger.live_sessions import START, by_due
 from balances.ledger.reader import STORE_AWAY, StreamReader
 from balances.ledger.writer import read_cursors
 from balances.structs.session import SessionState
+from ocs.backoffice.at_stake import AtStake
 from ocs.backoffice.errors import Unavailable
 from ocs.stores.bounded_postgres import Away, within
 from tariffs.units import Kind
@@ -25,6 +27,10 @@ SESSIONS_MAX: Final = 20_000
 RECORDS_MAX: Final = 2_000
 """Records that are read of those that are not copied."""
 READ_S: Final = 20.0
+
+LATELY_SESSIONS_MAX: Final = 2_000
+"""Likewise for the status."""
+LATELY_READ_S: Final = 2.0
 
 
 class HeldMoney(NamedTuple):
@@ -74,10 +80,26 @@ class Exposure(NamedTuple):
         return {currency: micro for currency, micro in sorted(found.items()) if micro}
 
 
+async def at_stake_lately(backoffice: BackOffice) -> AtStake | None:
+    """Totals that are cheap enough for the status; None: a store does not answer in time."""
+    return await backoffice.at_stake.seen(backoffice.now_ms, partial(_at_stake, backoffice))
+
+
+async def _at_stake(backoffice: BackOffice, now_ms: int) -> AtStake | None:
+    try:
+        held, complete, on_credit = await within(LATELY_READ_S, _held(backoffice, LATELY_SESSIONS_MAX))
+        debts, aside = await owed(backoffice.pool), await _set_aside(backoffice)
+    except STORE_AWAY:
+        return None
+    except Away:
+        return None
+    return AtStake(Exposure(held, complete, on_credit, debts, None, aside).total(), complete, now_ms)
+
+
 async def exposure(backoffice: BackOffice) -> Exposure:
     """As it is now. Raises Unavailable where the live store does not answer in time."""
     try:
-        held, complete, on_credit = await within(READ_S, _held(backoffice))
+        held, complete, on_credit = await within(READ_S, _held(backoffice, SESSIONS_MAX))
     except STORE_AWAY as why:
         raise Unavailable(f"the live store cannot be read: {str(why) or type(why).__name__}") from None
     try:
@@ -87,12 +109,12 @@ async def exposure(backoffice: BackOffice) -> Exposure:
     return Exposure(held, complete, on_credit, debts, waiting, aside)
 
 
-async def _held(backoffice: BackOffice) -> tuple[list[HeldMoney], bool, dict[str, int]]:
+async def _held(backoffice: BackOffice, sessions_max: int) -> tuple[list[HeldMoney], bool, dict[str, int]]:
     sessions, money = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     on_credit: dict[str, tuple[str, int]] = {}
     seen, complete = 0, True
     async for found in by_due(backoffice.redis, START):
-        if seen == SESSIONS_MAX:
+        if seen == sessions_max:
             complete = False
             break
         seen += 1

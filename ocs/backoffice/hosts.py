@@ -1,4 +1,4 @@
-"""The whole of what works on one store: its hosts, the stored format, and how far PostgreSQL is."""
+"""The whole of what works on one store: its hosts, the stored format, how far PostgreSQL is, and what is at stake."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from balances.ledger.reader import STORE_AWAY
 from balances.redis.libraries import named_lately
 from ocs.backoffice import ledger
 from ocs.backoffice.errors import NotFound
+from ocs.backoffice.exposure import at_stake_lately
 from ocs.keeper.formats import holding_back
 from ocs.stores import hosts
 from ocs.stores.hosts import HostRow
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
+    from ocs.backoffice.at_stake import AtStake
     from ocs.backoffice.backoffice import BackOffice
 
 
@@ -36,9 +38,11 @@ class StoreStatus(NamedTuple):
     format: FormatState
     copied: ledger.CopyStatus | None
     """None: the live store does not answer."""
+    at_stake: AtStake | None
+    """None: not asked for, or a store does not answer."""
 
 
-async def status(backoffice: BackOffice) -> StoreStatus:
+async def status(backoffice: BackOffice, *, sees_money: bool) -> StoreStatus:
     found = await hosts.listed(backoffice.pool)
     stored = await stored_format(backoffice.pool)
     since = await backoffice.pool.fetchval("SELECT format_at FROM store")
@@ -51,9 +55,11 @@ async def status(backoffice: BackOffice) -> StoreStatus:
         copied = await ledger.copy_status(backoffice)
     except STORE_AWAY:
         pass
+    at_stake = await at_stake_lately(backoffice) if sees_money and copied is not None else None
     there = {host.name for host in found if host.alive}
     shown = [host for host in found if host.alive or not (host.left or host.name in there)]
-    return StoreStatus(shown, FormatState(stored.written, stored.announced, since, newest, held_back), copied)
+    state = FormatState(stored.written, stored.announced, since, newest, held_back)
+    return StoreStatus(shown, state, copied, at_stake)
 
 
 async def restart(backoffice: BackOffice, names: Sequence[str], *, actor: str) -> list[str]:

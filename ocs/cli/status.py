@@ -38,6 +38,7 @@ def status(server: Remote, processes: bool, as_json: bool) -> None:
             )
         _say_format(found["format"])
         _say_shards(found["shards"])
+        _say_at_stake(found.get("at_stake"))
 
     show(server.get("status"), as_json, table)
 
@@ -146,3 +147,11 @@ def _say_shards(shards: Any) -> None:
         say(f"{len(shards['stopped'])} shards are stopped: `ocs ledger status`")
     if shards["quarantined"]:
         say(f"{shards['quarantined']} accounts are in quarantine: `ocs ledger status`")
+
+
+def _say_at_stake(seen: Any) -> None:
+    if seen is None:  # not for this caller, or not known
+        return
+    least = "" if seen["complete"] else "at least "
+    total = ", ".join(f"{money} {currency}" for currency, money in seen["total"].items()) or "nothing"
+    say(f"at stake: {least}{total}, at {seen['at']}: `ocs exposure`")

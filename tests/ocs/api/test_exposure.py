@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import pytest
+
+from ocs.backoffice import exposure
+from ocs.backoffice.at_stake import LATELY_MS
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
     CreditControlRequest,
@@ -79,3 +83,49 @@ async def test_who_may_see_it(harness: ApiHarness) -> None:
     token = made.json()["token"]
     refused = await harness.call("GET", "/v1/exposure", authorization=f"Bearer {token}")
     assert refused.status_code == 403
+
+
+async def at_stake(harness: ApiHarness, **headers: str) -> Any:
+    found = await harness.call("GET", "/v1/status", **headers)
+    assert found.status_code == 200, found.text
+    return found.json()["at_stake"]
+
+
+async def test_the_status_shows_the_total(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a minute, and to those who may see it."""
+    found = await at_stake(harness)
+    assert (found["total"], found["complete"]) == ({}, True)
+    await harness.tariff()
+    await harness.account("rich")
+    await harness.subscriber("rich", "rich", "msisdn:491700000001")
+    await harness.call("POST", "/v1/accounts/rich/topups", {"amount": "10.00"}, idempotency_key="1")
+    await harness.charge(begins("491700000001", "a;1", 100))
+    await harness.charge(begins("491700000001", "a;2", 50))
+    assert await at_stake(harness) == found
+    harness.ahead_ms += LATELY_MS
+    later = await at_stake(harness)
+    assert ({currency: float(money) for currency, money in later["total"].items()}, later["complete"]) == (
+        {"EUR": 1.5},
+        True,
+    )
+    monkeypatch.setattr(exposure, "LATELY_SESSIONS_MAX", 1)
+    harness.ahead_ms += LATELY_MS
+    part = await at_stake(harness)
+    assert not part["complete"]
+    assert 0 < float(part["total"]["EUR"]) < 1.5
+    for scopes, sees in ((["hosts.read"], False), (["hosts.read", "ledger.read"], True)):
+        made = await harness.call("POST", "/v1/tokens", {"caller": "nora", "roles": ["noc"], "scopes": scopes})
+        seen = await at_stake(harness, authorization=f"Bearer {made.json()['token']}")
+        assert (seen is not None) == sees
+
+
+async def test_a_status_that_cannot_know_the_total_is_there_all_the_same(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exposure, "_held", away)
+        assert await at_stake(harness) is None
+    assert (await at_stake(harness))["total"] == {}

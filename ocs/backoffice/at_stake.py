@@ -1,0 +1,32 @@
+"""Totals of money at stake that are shown again for a while: `ocs restart` asks for the status every second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+LATELY_MS: Final = 60_000
+
+
+class AtStake(NamedTuple):
+    total: dict[str, int]
+    """Micro-units by currency, as Exposure.total."""
+    complete: bool
+    """All open sessions were read."""
+    at_ms: int
+
+
+class LatelyAtStake:
+    """What was seen last, looked at again after LATELY_MS."""
+
+    def __init__(self) -> None:
+        self._seen: AtStake | None = None
+        self._looks = asyncio.Lock()
+
+    async def seen(self, now_ms: Callable[[], int], look: Callable[[int], Awaitable[AtStake | None]]) -> AtStake | None:
+        """None: a store does not answer in time."""
+        async with self._looks:
+            if self._seen is None or not 0 <= now_ms() - self._seen.at_ms < LATELY_MS:
+                self._seen = await look(now_ms())
+            return self._seen
