@@ -109,6 +109,7 @@ class ChargingContext:
     event_known(account, key)  the packed IdempotencyRecord PostgreSQL has of an event, or None
     refundable(charge)         key and IdempotencyRecord of the newest event of its session not wholly refunded, or None
     lines_known(charge)        the lines of its session when PostgreSQL saw it last
+    tell(account, change)      tell an account again that it pays no more, where a failover lost that it was told
     jitter()                   0 to 1000
     """
 
@@ -124,7 +125,7 @@ class ChargingContext:
             "request_known",
             "restore",
         ),
-        *("session_known", "settings", "store"),
+        *("session_known", "settings", "store", "tell"),
     )
 
     def __init__(
@@ -141,10 +142,12 @@ class ChargingContext:
         jitter: Callable[[], int],
         refundable: Callable[[Charge], Awaitable[tuple[str, bytes] | None]] | None = None,
         lines_known: Callable[[Charge], Awaitable[list[Line]]] | None = None,
+        tell: Callable[[str, int], Awaitable[object]] | None = None,
     ) -> None:
         self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
         self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
         self.request_known, self.refundable, self.lines_known = request_known, refundable, lines_known
+        self.tell = tell
         self.facts = Remembered()
 
 
@@ -286,6 +289,7 @@ async def _charge(
     told, facts = (sent.told, sent.facts) if sent else _facts(request, context, arrived)
     longer_ms, catalog = 0, context.catalog
     asked_of: set[str] = set()
+    has_told = False
 
     def rated() -> tuple[Quote, Inputs, Charge, bytes]:
         nonlocal request
@@ -345,6 +349,10 @@ async def _charge(
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await answer_nobody(request, context.store, context.settings, arrived)
                 profile = _still_paid(profile, newer and newer.paid_for(request.inputs.service), request)
+            case "untold" if context.tell is not None and not has_told:  # nothing was written
+                await context.tell(charge.account, moved_rev)
+                has_told = True
+                continue
             case "crowded":  # nothing was written
                 return ChargingAnswer(Result.TOO_MANY_SESSIONS)
             case "lapsed":  # nothing was written

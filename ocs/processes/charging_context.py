@@ -55,6 +55,7 @@ def build_context(
         refundable=slow_paths.refundable,
         lines_known=slow_paths.lines_known,
         event_known=slow_paths.event_known,
+        tell=slow_paths.tell,
         jitter=jitter(),
     )
 

@@ -16,8 +16,10 @@ from balances.redis.connection import NotSent
 from balances.redis.pending import Pending, SlowPath
 from balances.redis.store import Store
 from balances.structs.charge import Charge
+from balances.structs.posting import AccountSettings
 from balances.structs.session import Line
 from ocs.master.bring_in import bring_in
+from ocs.master.projected_store import TOLD
 from ocs.stores.bounded_postgres import Away, BoundedPostgres
 
 if TYPE_CHECKING:
@@ -62,6 +64,11 @@ class SlowPaths:
         """Of a session that Redis has forgotten, as they were last."""
         return SlowPath(self._asked(find_lines(self._pool, charge)))
 
+    def tell(self, account: str, change: int) -> Pending[None]:
+        """Tell an account again that by this change it pays no more (charging.md section 19): a failover may have lost
+        that it was told. NotSent where it is still to be told, because the projection does that, in its order."""
+        return SlowPath(self._asked(self._tell(account, change)))
+
     def event_known(self, account: str, key: str) -> Pending[bytes | None]:
         return SlowPath(self._asked(find_once(self._pool, account, key)))
 
@@ -78,6 +85,15 @@ class SlowPaths:
         status = await self._asked(bring_in(self._pool, self._redis, self._store, account, self._now_ms()))
         if status not in ("ok", "exists"):
             raise NotSent(f"the account cannot be brought in: {status or 'PostgreSQL does not know it'}")
+
+    async def _tell(self, account: str, change: int) -> None:
+        if int(await self._redis.get(TOLD) or 0) < change:
+            raise NotSent("the account does not know yet that it pays no more")
+        # Whose limits changed with it was lost too: all are asked to report.
+        settings = AccountSettings(account, self._now_ms(), None, profile_rev=change, limited=[""])
+        reply = await self._store.settings(settings).wait()
+        if reply.status not in ("ok", "absent"):  # one that is absent is brought in by the call that follows
+            raise NotSent(f"the account cannot be told that it pays no more: {reply.status}")
 
     async def _asked(self, question: Any) -> Any:
         try:

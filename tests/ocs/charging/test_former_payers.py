@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from balances.redis.pending import Pending
 from ocs.charging.profile import FormerPayer
 from ocs.charging.request import Busy
 from protocol.diameter.dictionary.credit_control import RequestedAction
 from tests.ocs.charging.wire import SMS, E, I, T, U, ccr, codes, lines, mscc
-from tests.ocs.charging.world import EURO, NOW_MS, World
+from tests.ocs.charging.world import EURO, NOT_SENT, NOW_MS, World, failed, ready
 
 MB = 2**20
 MOVED = 5
@@ -84,6 +85,41 @@ def test_nothing_is_charged_before_the_old_account_knows() -> None:
     move(world, told=False)
     assert isinstance(world.answer(ccr(E, service_context_id=SMS, requested_action=DEBIT)), Busy)
     assert isinstance(world.answer(ccr(I, **lines(mscc(10, ask={})))), Busy)
+    assert balances(world) == (WHOLE, WHOLE)
+
+
+def test_an_old_account_that_a_failover_made_forget_is_told_again() -> None:
+    world = World()
+    sms(world)
+    move(world, told=False)
+    told: list[tuple[str, int]] = []
+
+    def tell(account: str, change: int) -> Pending[None]:
+        told.append((account, change))
+        world.model.accounts[account].profile_rev = change
+        return ready(None)
+
+    world.context.tell = tell
+    assert sms(world).result_code == 2001
+    assert balances(world) == (WHOLE - 70_000, WHOLE)
+    sms(world, cc_request_number=1)
+    assert balances(world) == (WHOLE - 70_000, WHOLE - 70_000)
+    assert told == [("a1", MOVED)]
+
+
+@pytest.mark.parametrize("failure", [None, NOT_SENT])
+def test_an_old_account_that_cannot_be_told_is_told_once_and_nothing_is_charged(failure: Exception | None) -> None:
+    world = World()
+    move(world, told=False)
+    told: list[str] = []
+
+    def tell(account: str, change: int) -> Pending[None]:
+        told.append(account)
+        return ready(None) if failure is None else failed(failure)
+
+    world.context.tell = tell
+    assert isinstance(world.answer(ccr(E, service_context_id=SMS, requested_action=DEBIT)), Busy)
+    assert told == ["a1"]
     assert balances(world) == (WHOLE, WHOLE)
 
 

@@ -15,6 +15,7 @@ from ocs.master.profiles import ProfileCache
 from ocs.master.projected_store import TOKEN, TOLD, Overtaken, WholeStore
 from ocs.master.projection import PostgresOlder, project
 from ocs.master.subscribers import Subscriber
+from ocs.stores.slow_paths import SlowPaths
 from tests.ocs.api_harness import ApiHarness
 
 
@@ -227,3 +228,28 @@ async def test_what_a_worker_keeps_is_bounded(harness: ApiHarness) -> None:
     await harness.redis.set(keys.profile("msisdn:491"), b"\xc1")
     with pytest.raises(NotSent):
         await profiles.load(["msisdn:491"]).wait()
+
+
+async def told_up_to(harness: ApiHarness, account: str) -> int:
+    return unpack_account(await harness.redis.hget(keys.account(account), ACCOUNT_FIELD)).profile_rev
+
+
+async def test_an_account_that_lost_that_it_was_told_is_told_again_by_who_asks_it(harness: ApiHarness) -> None:
+    """charging.md section 19. Only what was told once is: before that the projection tells, in its order."""
+    slow_paths = SlowPaths(harness.pool, harness.redis, harness.store, harness.now_ms, within_s=60)
+    before = await harness.redis.hget(keys.account("a1"), ACCOUNT_FIELD)
+    known = await told_up_to(harness, "a1")
+    await put(harness, "s1", "a2", "msisdn:491")
+    change = await run(harness)
+    assert known < change == await told_up_to(harness, "a1")
+    await harness.redis.hset(keys.account("a1"), ACCOUNT_FIELD, before)  # as a failover leaves it
+    assert await run(harness) == change
+    assert await told_up_to(harness, "a1") == known  # the projection is done with it
+    await harness.redis.set(TOLD, change - 1)
+    with pytest.raises(NotSent, match="does not know yet"):
+        await slow_paths.tell("a1", change).wait()
+    assert await told_up_to(harness, "a1") == known
+    await harness.redis.set(TOLD, change)
+    await slow_paths.tell("a1", change).wait()
+    assert await told_up_to(harness, "a1") == change
+    await slow_paths.tell("gone", change).wait()  # one that the store does not have is brought in by the next call
