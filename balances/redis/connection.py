@@ -647,7 +647,8 @@ class RedisConnection(asyncio.Protocol):
         began_ms = self._now_ms()
         asked_too, questions = list(self._asked_too), self._fence.questions
         asked = [INFO, TIME, *questions, *(words for some, _ in asked_too for words in some)]
-        info, now, *replies = await self._ask_all(asked, must=2)
+        # A primary of a cluster may refuse what it says of one shard; a plain store has all, or is not ready (LOADING).
+        info, now, *replies = await self._ask_all(asked, must=len(asked) if self._member is None else 2)
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
         if self.refused:
             self._lose_fence(self.refused)

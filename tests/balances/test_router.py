@@ -14,7 +14,7 @@ from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.redis.address import ServerPlace
 from balances.redis.clients import listening, slow_client
-from balances.redis.connection import Lost, NotSent, RedisCall
+from balances.redis.connection import Lost, NotSent, RedisCall, RedisConnection
 from balances.redis.router import ClusterLink
 from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, claims_of, slot_of
 
@@ -444,6 +444,29 @@ async def test_a_profile_is_read_with_the_mark_of_its_own_primary(
     assert (await link.read_projected([near, far]).wait())[-1] is None
     at = here.writes[-1]
     assert at == ["GET", "GET"]
+
+
+# --- a plain store --------------------------------------------------------------------------------------------
+
+
+async def test_a_plain_store_that_is_loading_is_asked_again(cluster: FakeCluster) -> None:
+    """Just started, it says who it is and what time it is, and reads nothing yet."""
+    node, loading = cluster.first, [b"-LOADING Redis is loading the dataset in memory\r\n"] * 2
+    published = array(*[bulk("node0 5")] * keys.SHARDS)
+
+    def said(words: tuple[str, ...]) -> bytes:
+        if words[0] == "MGET":
+            return loading.pop() if loading else published
+        return array(bulk("ok"))
+
+    node.on = said
+    plain = RedisConnection(f"redis://{node.place}", now_ms=lambda: 1_700_000_000_000)
+    try:
+        await plain.start(30)
+        assert plain.open_shards == keys.SHARDS
+        assert not loading
+    finally:
+        await plain.stop()
 
 
 # --- replicas -------------------------------------------------------------------------------------------------
