@@ -56,11 +56,11 @@ async def status(api: Api) -> Any:
 
 
 async def until(api: Api, left: int) -> None:
-    """No more than so many are due."""
+    """No more than so many are to be charged. Those that a keeper has claimed wait, and are due again when it was killed."""
     async with asyncio.timeout(120):
         while True:
             found = await api.call("GET", ("v1", "fees", "status"))
-            if found.status == 200 and found.body["due"] <= left:
+            if found.status == 200 and found.body["due"] + found.body["waiting"] <= left:
                 return
             await asyncio.sleep(0.1)
 
