@@ -48,6 +48,9 @@ TICK_S: Final = 0.1
 LATE_MS: Final = 10_000
 """A reply that has not come by then is wanted by nobody."""
 
+QUESTION_MS: Final = 10_000
+"""The same of what the connection asks for itself; who waits for it gives up sooner."""
+
 PATIENCE_S: Final = 5.0
 """For a connection to be made, and for the replies to a check: then it is given up."""
 MEMBER_PATIENCE_S: Final = 2.0
@@ -420,7 +423,7 @@ class RedisConnection(asyncio.Protocol):
         epoch = self._epoch_for(call.number)
         if epoch is None:
             return False
-        self._put(FenceQuestion(_as_it_is(("ASKING",)), None, call.sent_ms, LATE_MS, None, ""), b"")
+        self._put(FenceQuestion(_as_it_is(("ASKING",)), None, call.sent_ms, QUESTION_MS, None, ""), b"")
         self._send(call, epoch)
         return True
 
@@ -464,7 +467,7 @@ class RedisConnection(asyncio.Protocol):
         self._ask_beside(ReplicaQuestion, "WAIT", self._replicas, self._answer_ms)
 
     def _ask_beside(self, kind: type[FenceQuestion], *words: str | int) -> None:
-        self._flying.append(kind(_as_it_is(words), None, self._now_monotonic_ms(), LATE_MS, None, ""))
+        self._flying.append(kind(_as_it_is(words), None, self._now_monotonic_ms(), QUESTION_MS, None, ""))
         self._out.append(pack_words(words))
 
     def _hold(self, call: RedisCall, reply: Any) -> None:
@@ -628,7 +631,7 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionError("connection lost")
         sent_ms = self._now_monotonic_ms()
-        calls = [FenceQuestion(_as_it_is(tuple(words)), None, sent_ms, LATE_MS, None, "") for words in commands]
+        calls = [FenceQuestion(_as_it_is(tuple(words)), None, sent_ms, QUESTION_MS, None, "") for words in commands]
         for call in calls:
             self._put(call, b"")  # the time they have is looked at here
         replies: list[Any] = []

@@ -32,7 +32,7 @@ async def store_status(call: ApiCall) -> ApiReply:
 
 async def restart_hosts(call: ApiCall) -> ApiReply:
     asked = await hosts.restart(call.backoffice, call.body.hosts, actor=call.caller)
-    return ApiReply(schema_hosts.RestartedHosts(asked), 202)
+    return ApiReply(schema_hosts.RestartedHosts(asked))
 
 
 def _shards(copied: CopyStatus) -> schema_hosts.ShardsView:
@@ -91,7 +91,6 @@ OPERATIONS: Final = (
         restart_hosts,
         "Restart the processes of hosts, one after the other",
         "hosts.restart",
-        status=202,
         answer=schema_hosts.RestartedHosts,
         body=schema_hosts.RestartHosts,
         problems=("not-found",),

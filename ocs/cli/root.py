@@ -14,7 +14,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("ocs.cli.doctor:doctor", "What is wrong with this host, its stores and its peers: and what to do."),
     "status": ("ocs.cli.status:status", "All hosts of the store: roles, builds, peers, the copy to PostgreSQL."),
     "upgrade": ("ocs.cli.status:upgrade", "Which builds run, and what holds the next stored format back."),
-    "restart": ("ocs.cli.status:restart", "Restart all processes, one after the other, without losing a request."),
+    "restart": ("ocs.cli.status:restart", "Restart the processes of all hosts, one host after the other."),
     "account": ("ocs.cli.account:account", "Accounts: balances, settings, top-ups."),
     "reservation": ("ocs.cli.reservation:reservation", "Money reserved for a purchase: confirmed in parts, released."),
     "transfer": ("ocs.cli.transfer:transfer", "Transfers from one account to another one."),

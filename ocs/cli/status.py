@@ -47,7 +47,7 @@ def status(server: Remote, processes: bool, as_json: bool) -> None:
 @json_option
 @remote
 def upgrade(server: Remote, as_json: bool) -> None:
-    """Which builds run, which stored format is written, and what holds the next one back."""
+    """Which builds run, and what holds the next stored format back."""
 
     def table(found: Any) -> None:
         rows(

@@ -20,7 +20,9 @@ CHAIN_MAX: Final = 32
 
 _MERGED: Final = """
     SELECT t.*, h.seq, EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source
-            AND e.seq > COALESCE(t.sent_seq, 0) AND e.why IN ('top-up', 'voucher', 'transfer')) AS reopened
+            AND e.seq > COALESCE(t.sent_seq, 0)
+            AND (e.why IN ('top-up', 'voucher', 'transfer', 'adjustment') OR (e.why = 'merge' AND e.amount > 0))
+           ) AS reopened
     FROM unnest($1::text[]) AS closed (account) JOIN account_heads h ON h.account = closed.account
     CROSS JOIN LATERAL (SELECT * FROM transfers WHERE source = closed.account AND merges
         ORDER BY sent_ms DESC, id DESC LIMIT 1) t

@@ -56,7 +56,7 @@ async def status(api: Api) -> Any:
 
 
 async def until(api: Api, left: int) -> None:
-    """No more than so many are to be charged. Those that a keeper has claimed wait, and are due again when it was killed."""
+    """No more than so many are to be charged: those that a keeper has claimed wait until it has looked at them."""
     async with asyncio.timeout(120):
         while True:
             found = await api.call("GET", ("v1", "fees", "status"))
