@@ -523,8 +523,8 @@ class RedisConfig(ConfigTable, frozen=True):
             address = StoreAddress(self.url.reveal())
         except ValueError as why:
             raise ValueError(f"url {why}{', or `embedded`' if str(why).startswith('as one of') else ''}") from None
-        if address.kind == "sentinel" or (len(address.places) > 1 and address.kind == "plain"):
-            raise ValueError("url of one server or a cluster (Sentinels and several hosts are not served yet)")
+        if len(address.places) > 1 and address.kind == "plain":
+            raise ValueError("url of one server, a cluster, or Sentinels (not of several plain servers)")
 
     @property
     def embedded(self) -> bool:

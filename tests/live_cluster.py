@@ -100,7 +100,7 @@ class LiveCluster:
         }
         self.servers = [
             ClusterServer(home / str(number), port, binary or find_valkey(), common | dict(settings or {}))
-            for number, port in enumerate(_free_ports(primaries * (1 + replicas)))
+            for number, port in enumerate(free_ports(primaries * (1 + replicas)))
         ]
 
     @property
@@ -196,7 +196,7 @@ def until(reached: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Of the cluster bus too, which is 10,000 above; held all at once, so that none comes twice."""
     held: list[socket.socket] = []
     found: list[int] = []

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from balances import keys
 from balances.ledger.reader import Client
-from balances.redis.cluster_primaries import primaries_at
+from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
 
 Name = Literal[

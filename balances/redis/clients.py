@@ -12,8 +12,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
 from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.sentinel_client import SentinelClient
 
 CONNECT_S: Final = 5
+PRIMARY_CONNECT_S: Final = 2.0
+"""Of a primary that a replica may replace soon."""
+ANSWER_S: Final = 10.0
+"""For a single reply of such a one: what is frozen is given up, and looked at again."""
 
 
 class ClusterClient(RedisCluster):
@@ -41,8 +46,9 @@ def direct(address: StoreAddress, place: ServerPlace, **more: Any) -> redis.asyn
 
 
 def slow_client(url: str | StoreAddress) -> Any:
-    """redis.asyncio.Redis, or RedisCluster: there a transaction holds keys of one slot only, and a pipeline without
-    one any keys; what is to be asked of every server goes by balances/redis/primaries.py."""
+    """redis.asyncio.Redis, following the primary where Sentinels name it, or RedisCluster: there a transaction holds
+    keys of one slot only, and a pipeline without one any keys; what is to be asked of every server goes by
+    balances/redis/primaries.py."""
     address = StoreAddress(url) if isinstance(url, str) else url
     more: dict[str, Any] = {"protocol": 2, "health_check_interval": 5, "socket_connect_timeout": CONNECT_S}
     if address.kind == "cluster":
@@ -50,6 +56,8 @@ def slow_client(url: str | StoreAddress) -> Any:
         login = _login(address)
         del login["db"]
         return ClusterClient(startup_nodes=nodes, **login, **_tls(address), **more)
+    if address.kind == "sentinel":
+        return SentinelClient(address, **_login(address), **_tls(address), **more)
     return direct(address, address.places[0], **more)
 
 

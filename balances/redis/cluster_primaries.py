@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from balances.redis.address import ServerPlace, StoreAddress
-from balances.redis.clients import direct, slow_client
-from balances.redis.primaries import OnePrimary, Primaries, Primary
+from balances.redis.clients import ANSWER_S, PRIMARY_CONNECT_S, direct
+from balances.redis.primaries import Primary
 from balances.redis.topology import Topology, TopologyWatch
-
-CONNECT_S: Final = 2.0
-ANSWER_S: Final = 10.0
-"""For a single reply: what is frozen is given up, and looked at again."""
-
-
-@contextlib.asynccontextmanager
-async def primaries_at(url: str) -> AsyncIterator[Primaries]:
-    """The primaries of the store at an address, for as long as the block lasts. STORE_AWAY: nobody says which."""
-    address = StoreAddress(url)
-    if address.kind != "cluster":
-        client = slow_client(address)
-        try:
-            yield OnePrimary(client)
-        finally:
-            await client.aclose()
-        return
-    primaries = ClusterPrimaries(address)
-    try:
-        await primaries.look()
-        yield primaries
-    finally:
-        await primaries.close()
 
 
 class ClusterPrimaries:
@@ -72,7 +48,7 @@ class ClusterPrimaries:
     def _client(self, place: ServerPlace) -> Any:
         if place not in self._clients:
             self._clients[place] = direct(
-                self._address, place, protocol=2, socket_connect_timeout=CONNECT_S, socket_timeout=ANSWER_S
+                self._address, place, protocol=2, socket_connect_timeout=PRIMARY_CONNECT_S, socket_timeout=ANSWER_S
             )
         return self._clients[place]
 

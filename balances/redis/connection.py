@@ -169,7 +169,7 @@ class RedisConnection(asyncio.Protocol):
     now_ms:    the wall clock, to be compared with the server's
     unfenced:  take any master for open (tests of the scripts alone)
     replicas:  so many have what a call wrote before its reply is given out (durability.md, `replicated`)
-    find:      says where the server is, at each connect (whereabouts.py); else it is the one that the URL names
+    find:      says where the server is, at each connect (sentinel_link.py); else it is the one that the URL names
     member:    of a cluster, with the fence of its shards; calls that are to go elsewhere are given back (router.py)
     """
 
@@ -575,6 +575,12 @@ class RedisConnection(asyncio.Protocol):
             self._stir.set()
         self._take(Pass({}, None, why))
         self._checked.clear()
+
+    def leave(self, why: str) -> None:
+        """Its server is to be called no more: connect anew, to where one is found then."""
+        self._lose_fence(why)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _drop(self, why: str) -> None:
         for call in (*(held for held, _ in self._held), *self._flying):

@@ -1,4 +1,5 @@
-"""What calls the live store: one connection to a plain store, several to a cluster. Both have this form."""
+"""What calls the live store: one connection to a plain store, or to the primary that Sentinels name,
+several to a cluster. Both have this form."""
 
 from __future__ import annotations
 

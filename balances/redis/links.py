@@ -8,6 +8,7 @@ from balances.redis.address import StoreAddress
 from balances.redis.connection import RedisConnection
 from balances.redis.link import StoreLink
 from balances.redis.router import ClusterLink
+from balances.redis.sentinel_link import SentinelLink
 
 
 def store_link(
@@ -22,4 +23,6 @@ def store_link(
     address = StoreAddress(url) if isinstance(url, str) else url
     if address.kind == "cluster":
         return ClusterLink(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced, replicas=replicas)
+    if address.kind == "sentinel":
+        return SentinelLink(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced, replicas=replicas)
     return RedisConnection(address, now_ms=now_ms, answer_ms_max=answer_ms_max, unfenced=unfenced, replicas=replicas)

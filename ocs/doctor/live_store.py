@@ -10,7 +10,7 @@ from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.risks import risks_of
 from balances.redis.clients import slow_client
-from balances.redis.cluster_primaries import primaries_at
+from balances.redis.moving_primaries import primaries_at
 from balances.redis.scripts import LIBRARY
 from ocs.clock import monotonic_us, now_ms, skew
 from ocs.config import Config

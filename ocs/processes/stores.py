@@ -15,9 +15,9 @@ from redis.exceptions import RedisClusterException, RedisError
 from balances.migrations.migrate import MigrationError, migrate
 from balances.redis.address import StoreAddress
 from balances.redis.clients import slow_client
-from balances.redis.cluster_primaries import ClusterPrimaries
 from balances.redis.link import StoreLink
 from balances.redis.links import store_link
+from balances.redis.moving_primaries import moving_primaries
 from balances.redis.pending import ended
 from balances.redis.primaries import OnePrimary, Primaries
 from ocs.clock import now_ms, skew
@@ -68,11 +68,10 @@ async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterato
 @contextlib.asynccontextmanager
 async def primaries_of(config: Config, redis: Redis) -> AsyncIterator[Primaries]:
     """The servers that the live store has, looked for when they are needed first."""
-    address = StoreAddress(config.redis.url.reveal())
-    if address.kind != "cluster":
+    primaries = moving_primaries(StoreAddress(config.redis.url.reveal()))
+    if primaries is None:
         yield OnePrimary(redis)
         return
-    primaries = ClusterPrimaries(address)
     try:
         yield primaries
     finally:

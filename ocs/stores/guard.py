@@ -18,7 +18,7 @@ from balances.ledger.risks import (
     risks_of_all,
 )
 from balances.ledger.writer import Pool
-from balances.redis.cluster_primaries import primaries_at
+from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
 from ocs.config import Config
 from ocs.stores.postgres_check import installation_at

@@ -17,6 +17,8 @@ WHO_MAY_IMPORT: dict[str, set[str]] = {
         "balances/redis/libraries.py",
         "balances/redis/clients.py",
         "balances/redis/topology.py",
+        "balances/redis/sentinels.py",
+        "balances/redis/sentinel_client.py",
         "balances/ledger/",
         "ocs/processes/",
     },
