@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
@@ -47,18 +46,6 @@ class SyncStep(NamedTuple):
         return bool(self.more)
 
 
-class _Ahead(NamedTuple):
-    """What was read and decoded while the step before was being committed."""
-
-    epochs: dict[int, int]
-    """Of its shards. The step that uses it commits under the same ones, so no opening lies between."""
-    server: ServerIdentity
-    """Who answered, at the moment of the read."""
-    after: dict[int, RecordId]
-    """The cursors it was read behind."""
-    decoded: dict[int, tuple[list[RecordedCall], str]]
-
-
 class Sync:
     """The copy from one primary. Any number of these may run on one store; the cursors decide whose step counts. Shards
     of other primaries, and those that are shut, do not keep the others.
@@ -80,7 +67,6 @@ class Sync:
         """Cursors as of the last step, None where that one failed."""
         self._sure = False
         """Nothing has contradicted them."""
-        self._ahead: _Ahead | None = None
         self._trimmed: dict[int, RecordId] = {}
         """To where each stream was trimmed last."""
         self.writer = writer or Writer(pool, alarm=alarm)
@@ -135,19 +121,18 @@ class Sync:
         wanted = {shard: cursors.at[shard] for shard in mine if shard not in cursors.stopped}
         published = {shard: at for shard, at in wanted.items() if cursors.opened[shard].published}
         epochs = {shard: cursors.opened[shard].epoch for shard in published}
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or (ahead.epochs, ahead.after) != (epochs, published):
-            ahead = await self._read(epochs, published)
-        open_ = open_shards(cursors, ahead.server)
+        look: Look = await self._reader.after(published, ENTRIES_MAX)
+        open_ = open_shards(cursors, look.server)
         shut = frozenset(wanted.keys() - open_)
         if shut and not (sure and open_):
-            raise NotOpen(self._why_not(cursors, ahead.server, shut))
+            raise NotOpen(self._why_not(cursors, look.server, shut))
         calls: dict[int, list[RecordedCall]] = {}
         parts = []
         stopped = False
-        for shard, (found, why) in ahead.decoded.items():
+        for shard, raw in look.entries.items():
             if shard in shut:
                 continue
+            found, why = decoded(raw)
             if not found:
                 await self.writer.stop(shard, why)
                 stopped = True
@@ -157,46 +142,19 @@ class Sync:
             parts.append(RecordRun(shard, cursors.at[shard], found[-1].id, found))
         if seen is not None:
             seen(calls)
-        more = {part.shard: part.new for part in parts if len(part.calls) == ENTRIES_MAX}
-        written = await self._write_and_read_on(epochs, parts, more) if parts else 0
+        more = {part.shard for part in parts if len(part.calls) == ENTRIES_MAX}
+        written = await self.writer.write(epochs, parts) if parts else 0
         if stopped or written < sum(len(part.calls) for part in parts):
-            self._ahead = None
             cursors = await read_cursors(self._pool)
         else:
             cursors.at.update((part.shard, part.new) for part in parts)
         return SyncStep(
             written,
-            set(more),
+            more,
             calls,
             cursors,
             shut,
         )
-
-    async def _read(self, epochs: dict[int, int], after: dict[int, RecordId]) -> _Ahead:
-        look: Look = await self._reader.after(after, ENTRIES_MAX)
-        found = {}
-        for shard, raw in look.entries.items():
-            found[shard] = decoded(raw)
-            await asyncio.sleep(0)  # a statement that PostgreSQL has answered meanwhile goes on
-        return _Ahead(epochs, look.server, after, found)
-
-    async def _write_and_read_on(
-        self, epochs: dict[int, int], parts: list[RecordRun], more: dict[int, RecordId]
-    ) -> int:
-        """Commit, and meanwhile read what comes next of the shards that have more: PostgreSQL and we work side by side.
-        Whether that was read from the open history, and follows what was committed, the next step asks as ever."""
-        if not more:
-            return await self.writer.write(epochs, parts)
-        reading = asyncio.ensure_future(self._read({shard: epochs[shard] for shard in more}, more))
-        try:
-            written = await self.writer.write(epochs, parts)
-            await asyncio.wait((reading,))
-        except BaseException:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            raise
-        self._ahead = reading.result() if reading.exception() is None else None  # the next step reads again
-        return written
 
     def _why_not(self, cursors: Cursors, server: ServerIdentity, shut: Collection[int]) -> str:
         name, shard = self.primary.name, min(shut)

@@ -89,8 +89,10 @@ async def run(valkey: EmbeddedValkey, postgres: EmbeddedPostgres, accounts: int,
     print(f"  {written / wall:,.0f} records/s; CPU us per record: ", end="")
     print(", ".join(f"{name} {us:.1f}" for name, us in spent.items()), f"; together {sum(spent.values()):.1f}")
     size = await books.pool.fetchrow(
-        "SELECT pg_total_relation_size('calls') c, pg_total_relation_size('usage_records') u,"
-        " pg_total_relation_size('ledger_entries') e"
+        "SELECT sum(pg_total_relation_size(relid)) FILTER (WHERE root = 'calls') c,"
+        " sum(pg_total_relation_size(relid)) FILTER (WHERE root = 'usage_records') u,"
+        " sum(pg_total_relation_size(relid)) FILTER (WHERE root = 'ledger_entries') e"
+        " FROM unnest('{calls,usage_records,ledger_entries}'::text[]) root, pg_partition_tree(root::regclass)"
     )
     per = {name: round(value / written) for name, value in zip(("calls", "usage", "entries"), size, strict=True)}
     print(f"  bytes per record: {per}, WAL so far {wal / written:.0f} per record")

@@ -9,7 +9,6 @@ import pytest
 
 from balances import keys
 from balances.ledger.quarantine import resume
-from balances.ledger.reader import StreamReader
 from balances.ledger.record import RecordId, fit, follows, inputs_json
 from balances.ledger.sync import ENTRIES_MAX, Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, RecordRun, read_cursors
@@ -36,65 +35,16 @@ async def test_records_become_rows(books: LedgerStores) -> None:
     assert (await books.sync.step()).written == 0
 
 
-async def test_a_long_stream_is_read_on_while_it_is_written(
-    books: LedgerStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await books.open()
-    for amount in range(1, 3 * ENTRIES_MAX):
-        await books.move("alice", amount)
-    reads = 0
-    after = StreamReader.after
-
-    async def counted(*given: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        return await after(*given)
-
-    monkeypatch.setattr(StreamReader, "after", counted)
-    shards = {keys.shard_of("alice")}
-    step = await books.sync.step(shards=shards)
-    assert (step.written, step.more, reads) == (ENTRIES_MAX, shards, 2)
-    step = await books.sync.step(shards=step.more)  # by what was read ahead
-    assert (step.written, step.more, reads) == (ENTRIES_MAX, shards, 3)
-    step = await books.sync.step(shards=step.more)
-    assert (step.written, step.more, reads) == (ENTRIES_MAX - 1, set(), 3)
-    assert await books.balance("alice") == sum(range(1, 3 * ENTRIES_MAX))
-
-
-async def test_what_was_read_ahead_of_an_opening_is_read_again(books: LedgerStores) -> None:
-    """The epoch was another one: nothing says that the stream still is what it was."""
+async def test_a_long_stream_is_copied_in_steps(books: LedgerStores) -> None:
     await books.open()
     for amount in range(1, 2 * ENTRIES_MAX):
         await books.move("alice", amount)
-    assert (await books.sync.step()).written == ENTRIES_MAX
-    read = books.sync._ahead
-    assert read is not None
-    assert any(found for found, _ in read.decoded.values())
-    await books.open(2_000, anew=True)  # copies the rest itself
-    await books.move("alice", 1)
-    assert (await books.sync.step()).written == 1
-    assert await books.balance("alice") == sum(range(1, 2 * ENTRIES_MAX)) + 1
-    assert await books.pool.fetchval("SELECT count(*) FROM calls WHERE account = 'alice'") == 2 * ENTRIES_MAX
-    assert books.alarms == []
-
-
-async def test_what_cannot_be_read_ahead_is_read_later(books: LedgerStores, monkeypatch: pytest.MonkeyPatch) -> None:
-    await books.open()
-    for _ in range(ENTRIES_MAX + 1):
-        await books.move("alice", 1)
-    after, calls = StreamReader.after, 0
-
-    async def broken(*given: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise OSError("gone")
-        return await after(*given)
-
-    monkeypatch.setattr(StreamReader, "after", broken)
-    assert (await books.sync.step()).written == ENTRIES_MAX
-    assert (await books.sync.step()).written == 1
-    assert await books.balance("alice") == ENTRIES_MAX + 1
+    shards = {keys.shard_of("alice")}
+    step = await books.sync.step(shards=shards)
+    assert (step.written, step.more) == (ENTRIES_MAX, shards)
+    step = await books.sync.step(shards=step.more)
+    assert (step.written, step.more) == (ENTRIES_MAX - 1, set())
+    assert await books.balance("alice") == sum(range(1, 2 * ENTRIES_MAX))
 
 
 async def test_nothing_is_read_before_the_opening(books: LedgerStores) -> None:
