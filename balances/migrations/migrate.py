@@ -6,17 +6,24 @@ again. So a step only adds; one that older builds cannot work beside says so (`-
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import re
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
+import asyncpg
+
 from balances.postgres import connect
 
 LOCK: Final = 0x0C5_0001
 """Advisory lock: of several processes started together one migrates, the others wait and find it done."""
 
+LOCK_MS: Final = 2_000
+"""For a lock that somebody else holds: whoever comes after us waits behind us, the copy too."""
+AGAIN_S: Final = 1.0
+"""Then the step is tried again after so long: a report may read a big table for an hour."""
 
 NEEDS: Final = re.compile(r"^-- needs: (\d{3}): \S", re.MULTILINE)
 """The line of a step that older builds cannot work beside: the number a build has to know, and why."""
@@ -87,7 +94,17 @@ async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
     for step in steps:
         if step.number in done:
             continue
+        while not await _apply(pg, step):  # noqa: ASYNC110  nobody tells that a lock is free
+            await asyncio.sleep(AGAIN_S)
+        applied.append(step.name)
+    return applied
+
+
+async def _apply(pg: Any, step: Migration) -> bool:
+    """False: somebody held a lock that it needs, and nothing was done."""
+    try:
         async with pg.transaction():
+            await pg.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
             await pg.execute(step.sql)
             await pg.execute(
                 "INSERT INTO migrations (number, name, digest, needs) VALUES ($1, $2, $3, $4)",
@@ -96,5 +113,6 @@ async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
                 step.digest,
                 step.needs,
             )
-        applied.append(step.name)
-    return applied
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return False
+    return True

@@ -58,6 +58,8 @@ class ClusterLink:
         self._loop = asyncio.get_running_loop()
         self._watch = TopologyWatch(self.address)
         self._topology = Topology()
+        self._strayed = False
+        """A server said where a slot is now, and the whole was not looked at quietly since."""
         self._links: dict[ServerPlace, RedisConnection] = {}
         self._of_number: dict[str, RedisConnection] = {}
         self._of_slot: list[RedisConnection | None] = [None] * SLOTS
@@ -307,7 +309,8 @@ class ClusterLink:
             try:
                 new = await (self._watch.look_at_all() if redirected else self._watch.look())
                 self._trouble = ""
-                if new is not self._topology:
+                if new is not self._topology or (self._strayed and not redirected):
+                    self._strayed = False
                     self._follow(new)
                 self._known.set()
             except OSError as why:
@@ -403,7 +406,9 @@ class ClusterLink:
         call.hops += 1
 
     def _moved(self, slot: int, to: RedisConnection) -> None:
-        """One slot has moved, as a server says; the whole is looked at right after."""
+        """One slot has moved, as a server says; the whole is looked at right after. Where that says nothing new, the
+        server was behind, and what it said is taken back at the next look."""
+        self._strayed = True
         self._of_slot[slot] = to
         shards = [shard for shard, of in enumerate(SHARD_SLOTS) if of == slot]
         for shard in shards:

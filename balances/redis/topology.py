@@ -92,7 +92,9 @@ class TopologyWatch:
         places = self.now.places
         if places:
             claims = await self._claims(places[next(self._turn) % len(places)])
-            if claims and Topology(claims).owners == self.now.owners:
+            seen = Topology(claims)
+            # An epoch alone may be raised too: who opens a shard under an older one is refused (durability.md rule 5a).
+            if claims and (seen.owners, seen.epochs) == (self.now.owners, self.now.epochs):
                 return self.now
         return await self.look_at_all()
 

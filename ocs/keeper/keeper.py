@@ -148,6 +148,7 @@ class Keeper:
         validity_ms: int = 600_000,
         alarm_ms: int = 60_000,
         durability: str = "everysec",
+        replicas: int = 1,
         accept_risks: Collection[str] = (),
         guard_s: float = 5.0,
         without_postgres: bool = False,
@@ -190,7 +191,9 @@ class Keeper:
         self.dispatcher = Dispatcher(
             pool, webhooks, log, self.standing, secrets, now_ms=now_ms, jitter=jitter, failed=rounds.failed
         )
-        self.guard = Guard(primaries, pool, self.standing, durability=durability, accepted=accept_risks)
+        self.guard = Guard(
+            primaries, pool, self.standing, durability=durability, accepted=accept_risks, replicas=replicas
+        )
         self.watch = LagWatch(redis, primaries, pool, self.standing, now_ms, self._cursors)
         self.events = EventKeeping(
             pool, leases, self.standing, events, now_ms=now_ms, open_=lambda: not self.why, pump=pump

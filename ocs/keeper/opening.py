@@ -42,6 +42,7 @@ class Opener:
     felt:      told how many records the primary has been given, at each look
     opened:    told which shards were opened
     trouble:   told when the primary cannot be asked: another one may have its shards
+    turn:      bounds how many primaries are opened at once
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Opener:
         felt: Callable[[Primary, Pulse], None],
         opened: Callable[[Opened], None],
         trouble: Callable[[], None],
+        turn: asyncio.Semaphore,
     ) -> None:
         self.why = "shards are not open yet"
         """Why shards of this primary cannot be charged; "" when all is well."""
@@ -73,7 +75,7 @@ class Opener:
         self._primary, self._pool, self._writer = primary, pool, writer
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
         self._felt, self._settings, self._tell, self._trouble = felt, settings, opened, trouble
-        self._now_ms, self._alarm = now_ms, alarm
+        self._now_ms, self._alarm, self._turn = now_ms, alarm, turn
         self._reader = StreamReader(primary)
         self._loop = asyncio.get_running_loop()
         self._server: ServerIdentity | None = None
@@ -147,7 +149,8 @@ class Opener:
         )
         opening = ShardOpening(self._primary, self._pool, self._writer, alarm=self._alarm)
         try:
-            opened = await opening.run(self._now_ms() // 1_000, anew=self.anew)
+            async with self._turn:
+                opened = await opening.run(self._now_ms() // 1_000, anew=self.anew)
         except OpeningRefused as why:
             self.why = str(why)
             self._trouble()

@@ -75,6 +75,8 @@ class PrimaryCopies:
         self._rounds, self._stats, self._log, self._settings = rounds, stats, log, settings
         self._now_ms, self._felt, self._opened, self._copy_s = now_ms, felt, opened, copy_s
         self._writer = Writer(pool, alarm=rounds.alarm)
+        # An opening keeps a connection for its lock and needs another one: if all were kept, none would ever go on.
+        self._opening = asyncio.Semaphore(max(1, (pool.get_max_size() - 1) // 2))
         self._each: list[PrimaryCopy] = []
         self._troubled = asyncio.Event()
         """A primary may have been replaced, or given shards away."""
@@ -174,6 +176,7 @@ class PrimaryCopies:
             felt=self._felt,
             opened=self._opened,
             trouble=self._troubled.set,
+            turn=self._opening,
         )
         copier = Copier(
             sync, self._leases, self._news, opener, self._reauthorizer, self._stats, alarm=self._rounds.alarm

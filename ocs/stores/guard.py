@@ -38,6 +38,7 @@ class Guard:
         *,
         durability: str,
         accepted: Collection[str] = (),
+        replicas: int = 1,
     ) -> None:
         self.found: list[Risk] = []
         self.passed = False
@@ -45,7 +46,7 @@ class Guard:
         self.refused = ""
         """Why this store may not be opened at a start, "" when it may."""
         self._primaries, self._pool, self._standing = primaries, pool, standing
-        self._durability, self._accepted = durability, accepted
+        self._durability, self._accepted, self._replicas = durability, accepted, replicas
 
     async def look(self) -> None:
         """Read the settings of every primary. Each risk is an alarm for as long as it lasts, accepted or not."""
@@ -54,7 +55,7 @@ class Guard:
         for primary in self._primaries.all():
             try:
                 async with asyncio.timeout(WAIT_S):
-                    risks = await risks_of(primary.client, self._durability)
+                    risks = await risks_of(primary.client, self._durability, self._replicas)
             except STORE_AWAY as why:
                 away = why
                 continue

@@ -12,11 +12,11 @@ import pytest
 
 from balances import keys
 from balances.ledger.reader import STORE_AWAY
-from balances.redis.address import ServerPlace
+from balances.redis.address import ServerPlace, StoreAddress
 from balances.redis.clients import listening, slow_client
 from balances.redis.connection import Lost, NotSent, RedisCall, RedisConnection
 from balances.redis.router import ClusterLink
-from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, claims_of, slot_of
+from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, TopologyWatch, claims_of, slot_of
 
 SHARD = 3
 NAMES = ("{s003}:acct:a", "{s003}:due", "{s003}:ledger")
@@ -238,6 +238,18 @@ def test_a_node_that_does_not_name_itself_is_the_one_that_was_asked() -> None:
     assert claims_of([[0, 5, [b"?", 7, b"a"]]], b"", ServerPlace("10.0.0.9", 1)) == []
 
 
+async def test_an_epoch_that_was_raised_alone_is_seen(cluster: FakeCluster) -> None:
+    """A keeper that went on with the old one could open nothing any more (durability.md rule 5a)."""
+    watch = TopologyWatch(StoreAddress(f"redis+cluster://{cluster.first.place}"))
+    try:
+        before = await watch.look()
+        assert await watch.look() is before
+        cluster.epochs[1] = 7
+        assert (await watch.look()).epochs[cluster.second.place] == 7
+    finally:
+        await watch.close()
+
+
 # --- usual ----------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +308,17 @@ async def test_two_nodes_that_send_a_call_to_and_fro(link: ClusterLink, here: Fa
     here.on, there.on = lambda _words: moved(there), lambda _words: moved(here)
     assert await end(call(link)) == "NotSent"
     assert len(here.calls()) + len(there.calls()) < 100
+
+
+async def test_what_a_node_said_that_was_behind_is_taken_back(
+    link: ClusterLink, here: FakeNode, there: FakeNode
+) -> None:
+    """All nodes say that the slot is where it was: a shard that is shut where a call was sent stays shut there."""
+    del there.epochs[SHARD]
+    here.on = once(moved(there))
+    await end(call(link))  # refused, or done where it was after all
+    await reached(lambda: link.epoch_of(SHARD) == b"5")
+    assert await end(call(link)) == "ok"
 
 
 async def test_ask_is_followed_with_asking_in_the_same_write(
