@@ -492,11 +492,11 @@ class Keeper:
             await self._bring_defaults()
 
     async def _make_months(self) -> None:
-        if not self.why:
-            for name in await months.make_ahead(self._pool, self._now_ms()):
-                self._log.info("keeper.partition_made", name=name)
-            for table in await months.unplaced(self._pool):
-                self._log.warning("keeper.without_partition", table=table)
+        """Also while shards are shut: records of the first minutes would stand in no month for ever."""
+        for name in await months.make_ahead(self._pool, self._now_ms()):
+            self._log.info("keeper.partition_made", name=name)
+        for table in await months.unplaced(self._pool):
+            self._log.warning("keeper.without_partition", table=table)
 
     async def _purge(self) -> None:
         if not self.why:

@@ -10,6 +10,7 @@ import structlog
 from redis.asyncio import Redis
 
 from balances import keys
+from balances.ledger.months import Month, partitions
 from balances.ledger.reader import StreamReader
 from balances.ledger.supervision import PUT_OFF_MS, SessionRequest
 from balances.redis.connection import RedisConnection
@@ -81,6 +82,23 @@ async def test_it_opens_copies_and_measures(servers: Servers) -> None:
         assert await both.books.count("ledger_entries") == 200
         await both.until(lambda: both.keeper.watch.now.lag_entries == 0 == both.keeper.watch.now.lag_ms)
         assert (both.keeper.stats.openings, both.keeper.stats.alarms) == (1, 0)
+
+
+async def test_months_have_their_tables_before_the_first_record(servers: Servers) -> None:
+    """Also where the shards are shut at the start: otherwise they would be looked for again an hour later."""
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    await books.redis.replicaof("127.0.0.1", 1)
+    try:
+        async with keeping(servers, wait=False) as both:
+
+            async def made() -> bool:
+                return Month.at(now_ms()) in [month for _, month in await partitions(books.pool, "calls")]
+
+            await both.until(made)
+            assert both.keeper.why
+    finally:
+        await books.redis.replicaof("NO", "ONE")
+        await close(books)
 
 
 async def test_it_deletes_libraries_that_nobody_uses(servers: Servers) -> None:
