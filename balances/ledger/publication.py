@@ -7,7 +7,7 @@ than the one it is in, so the shard is shut there until it is opened.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Final
 
 from balances import keys
 from balances.ledger.reader import ELSEWHERE, send
@@ -19,19 +19,24 @@ return 1
 """
 
 _PUBLISH: Final = """#!lua flags=allow-oom
-local there = redis.call('GET', KEYS[1])
-local epoch = there and tonumber(string.match(there, ' (%d+)$')) or 0
-if epoch >= tonumber(ARGV[2]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
-return 1
+local older = 1
+for _, name in ipairs(KEYS) do
+  local there = redis.call('GET', name)
+  local epoch = there and tonumber(string.match(there, ' (%d+)$')) or 0
+  if epoch >= tonumber(ARGV[2]) then older = 0 else redis.call('SET', name, ARGV[1] .. ' ' .. ARGV[2]) end
+end
+return older
 """
-"""Only a newer epoch replaces an older one. No function of the library: a full store can be opened that lacks that."""
+"""Only a newer epoch replaces an older one. No function of the library: a full store can be opened that lacks that. And
+no MULTI: Redis 7.0 queues nothing while it is full."""
 
 
 async def publish(primary: Primary, shards: Collection[int], replid: str, epoch: int) -> bool:
     """Publish these shards of the server; returns whether all were older. On a plain store they change together."""
-    commands: list[Any] = [["EVAL", _PUBLISH, 1, name, replid, epoch] for name in _names(primary, shards)]
-    return all(await _all_of(primary, commands))
+    together = _together(primary, shards)
+    return all(
+        await send(primary.client, [["EVAL", _PUBLISH, len(names), *names, replid, epoch] for names in together])
+    )
 
 
 async def disown(primary: Primary, published: Mapping[int, bytes]) -> None:
@@ -46,19 +51,12 @@ async def disown(primary: Primary, published: Mapping[int, bytes]) -> None:
 
 async def void(primary: Primary) -> None:
     """No pass over this server is worth anything until its shards are published again."""
-    await _all_of(primary, [["DEL", name] for name in _names(primary, primary.shards)])
+    await send(primary.client, [["DEL", *names] for names in _together(primary, primary.shards)])
 
 
-def _names(primary: Primary, shards: Collection[int]) -> list[str]:
+def _together(primary: Primary, shards: Collection[int]) -> list[list[str]]:
+    """The keys that one command can name."""
     names = [keys.published(shard) for shard in sorted(shards)]
-    return [*names, keys.PUBLISHED] if not primary.clustered and len(shards) == len(ALL) else names
-
-
-async def _all_of(primary: Primary, commands: list[Any]) -> list[Any]:
     if primary.clustered:
-        return await send(primary.client, commands)
-    replies: list[Any] = (await send(primary.client, [["MULTI"], *commands, ["EXEC"]]))[-1]
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
+        return [[name] for name in names]
+    return [[*names, keys.PUBLISHED] if len(shards) == len(ALL) else names]
