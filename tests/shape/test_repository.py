@@ -10,7 +10,7 @@ from balances.migrations.migrate import migrations
 from tests.shape.source import PACKAGES, ROOT, files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ["runtime.txt", "servers.txt", "build.txt", "dev.txt"]
+LOCKS = ["runtime.txt", "servers.txt", "build.txt", "dev.txt", "charts.txt"]
 MARKDOWN = [path for path in files(".md", *PACKAGES, "deploy", "tests") if "/." not in path] + ["README.md"]
 
 
@@ -28,6 +28,7 @@ def locked(file: str) -> dict[str, str]:
         ("runtime.txt", names(PROJECT["project"]["dependencies"])),
         ("servers.txt", names(PROJECT["project"]["optional-dependencies"]["embedded"])),
         ("build.txt", names(PROJECT["dependency-groups"]["build"])),
+        ("charts.txt", names(PROJECT["dependency-groups"]["charts"])),
         ("dev.txt", names(PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"])),
     ],
 )
