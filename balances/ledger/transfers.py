@@ -120,16 +120,18 @@ async def write(pg: Any, legs: Sequence[tuple[Any, ...]]) -> None:
         await pg.executemany(_WRITE, sorted(legs, key=lambda leg: leg[0]))
 
 
-async def order_merge(pg: Any, row: Sequence[Any]) -> bool:
+async def order_merge(pg: Any, row: Sequence[Any], follows: str | None = None) -> bool:
     """In the transaction that moves the subscribers; False: it is ordered already.
 
-    row: id, source, target, currency, when, actor, reason, reference, tags
+    row:      id, source, target, currency, when, actor, reason, reference, tags
+    follows:  the merge that this one goes after, with what came in late
     """
     made = await pg.fetchval(
         "INSERT INTO transfers"
-        " (id, source, target, amount, currency, state, sent_ms, actor, reason, reference, tags, merges)"
-        " VALUES ($1, $2, $3, 0, $4, -1, $5, $6, $7, $8, $9, true) ON CONFLICT (id) DO NOTHING RETURNING id",
+        " (id, source, target, amount, currency, state, sent_ms, actor, reason, reference, tags, merges, follows)"
+        " VALUES ($1, $2, $3, 0, $4, -1, $5, $6, $7, $8, $9, true, $10) ON CONFLICT (id) DO NOTHING RETURNING id",
         *row,
+        follows,
     )
     return made is not None
 

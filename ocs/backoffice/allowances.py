@@ -64,13 +64,6 @@ async def allow(
     return CountedMoves(movements, moves_max if max(moves_max) >= 0 else ())
 
 
-async def check(
-    backoffice: BackOffice, warrant: Warrant, row: AccountRow, amounts: Mapping[int, int], key: str
-) -> None:
-    """Raises Forbidden as `allow` does, before something else is done for it; counts nothing."""
-    await take_back(backoffice, await allow(backoffice, warrant, row, amounts, key))
-
-
 async def _count(
     backoffice: BackOffice, warrant: Warrant, wanted: tuple[list[AmountLimit], str, Kind, int], account: str, key: str
 ) -> Sequence[tuple[DayMovement, int]]:

@@ -16,8 +16,8 @@ from balances.structs.charge import Action, Ask, Charge, Flag, Outcome, Phase, R
 from balances.structs.posting import Posting, PostingOutcome
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts, postings
-from ocs.backoffice.allowances import allow, check, take_back
-from ocs.backoffice.errors import Invalid, KeyReused, Unavailable, Unresolved
+from ocs.backoffice.allowances import CountedMoves, allow, take_back
+from ocs.backoffice.errors import BackOfficeError, FateUnknown, Invalid, KeyReused, Unavailable, Unresolved
 from ocs.backoffice.postings import Order
 from tariffs.units import EXACT_MAX, Kind
 
@@ -58,8 +58,21 @@ async def refund(
         raise KeyReused
     if source.event is not None:
         return row, await _of_event(backoffice, row, source.event, amount, order, done)
-    if done is None:  # what is granted and then refused would be given back to nobody
-        await check(backoffice, order.warrant, row, {Kind.MONEY: amount}, order.key)
+    counted = CountedMoves()
+    if done is None:  # what is granted and then forbidden would be given back to nobody; the posting counts the same
+        counted = await allow(backoffice, order.warrant, row, {Kind.MONEY: amount}, order.key)
+    try:
+        return row, await _of_use(backoffice, row, source, amount, order)
+    except (Unavailable, FateUnknown):
+        raise
+    except BackOfficeError:  # nothing is moved under this key
+        await take_back(backoffice, counted)
+        raise
+
+
+async def _of_use(
+    backoffice: BackOffice, row: AccountRow, source: RefundSource, amount: int, order: Order
+) -> PostingOutcome:
     now, _ = await accounts.read(backoffice, row)
     try:
         granted = await refunds.grant(
@@ -77,7 +90,7 @@ async def refund(
     if granted is None:
         raise KeyReused
     posting = Posting(MAIN, Kind.MONEY, amount, "revenue", "refund", original=granted.source.seq or 0)
-    return row, await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
+    return await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
 
 
 async def _of_event(

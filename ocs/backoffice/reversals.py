@@ -52,6 +52,7 @@ async def reverse(
 
     async def check() -> None:
         if any(entry["reversed"] for entry in posted):
+            await _free_again(backoffice, row.id, posted)
             raise Conflict(f"entry {seq} is reversed already")
 
     wanted = Post(
@@ -73,11 +74,18 @@ async def reverse(
     try:
         outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))
     except KeyReused:
+        await _free_again(backoffice, row.id, posted)
         raise Conflict(f"entry {seq} is reversed already") from None
+    await _free_again(backoffice, row.id, posted)
+    return row, outcome
+
+
+async def _free_again(backoffice: BackOffice, account: str, posted: Sequence[Any]) -> None:
+    """What refunds gave that were taken back may be given again. Also by who finds that done: the process that took
+    them back may have ended before it said so."""
     for entry in posted:
         if entry["why"] == "refund":
-            await refunds.taken_back(backoffice.pool, row.id, entry["request_key"])
-    return row, outcome
+            await refunds.taken_back(backoffice.pool, account, entry["request_key"])
 
 
 async def _counted_again(backoffice: BackOffice, account: str, posted: Sequence[Any]) -> list[CounterReturn]:

@@ -88,7 +88,7 @@ async def make_batch(backoffice: BackOffice, batch: VoucherBatch, actor: str) ->
     if past and await rows.get(backoffice.pool, batch.id) is None:
         raise Invalid("expires", "in the future")
     await postings.check_scope(backoffice, batch.scope)
-    if batch.offer:
+    if batch.offer and await rows.get(backoffice.pool, batch.id) is None:  # one that was cut off goes on
         await _check_offer(backoffice, batch)
     row = await rows.insert(backoffice.pool, batch, actor, backoffice.now_ms())
     while row["made"] < row["count"]:
@@ -265,10 +265,8 @@ async def redeem(
     now, _ = await accounts.read(backoffice, row)
     if now.state & SuspendReasons.CLOSED:
         raise AccountClosed(postings.closed(row.id))
-    room = EXACT_MAX - max(sum(b.amount for b in now.buckets if b.kind == kind) for kind in Kind)
-    room = room if len(now.buckets) < BUCKETS_MAX else 0
     async with backoffice.pool.acquire() as pg, pg.transaction():
-        outcome = await _claim(backoffice, pg, row, now, wanted, order, room)
+        outcome = await _claim(backoffice, pg, row, now, wanted, order)
     claim, refused, word = outcome
     backoffice.vouchers.tries[word,] += 1
     if refused is not None:
@@ -292,7 +290,6 @@ async def _claim(
     now: Account,
     wanted: WantedRedemption,
     order: Order,
-    room: int,
 ) -> ClaimOutcome:
     desk, now_ms = backoffice.vouchers, backoffice.now_ms()
     guessers: list[Guesser] = [("account", row.id)]
@@ -321,8 +318,10 @@ async def _claim(
     gift: VoucherGift | None = None
     if state == "active":
         try:
-            _check_fit(row, voucher, room)
+            if voucher["kind"] == Kind.MONEY and voucher["currency"] != row.currency:
+                raise Conflict(f"the voucher is in {voucher['currency']}, the account in {row.currency}")
             gift = await _gift(pg, row, now, voucher, now_ms)
+            _check_room(now, voucher, gift)
         except BackOfficeError as refused:
             await voucher_tries.take_back(pg, guessers, forgiven=False)
             return ClaimOutcome(None, refused, "misfit")
@@ -358,11 +357,14 @@ async def _claim(
 FULL: Final = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
 
 
-def _check_fit(row: AccountRow, voucher: VoucherRow, room: int) -> None:
+def _check_room(now: Account, voucher: VoucherRow, gift: VoucherGift | None) -> None:
     """Raises why an account cannot take it: found before it is claimed, since a claim is not taken back."""
-    if voucher["kind"] == Kind.MONEY and voucher["currency"] != row.currency:
-        raise Conflict(f"the voucher is in {voucher['currency']}, the account in {row.currency}")
-    if voucher["amount"] >= room:
+    given = gift.postings if gift is not None else []
+    comes = {kind: sum(one.amount for one in given if one.kind == kind) for kind in Kind}
+    comes[Kind(voucher["kind"])] += voucher["amount"]
+    for bucket in now.buckets:
+        comes[Kind(bucket.kind)] += max(bucket.amount, 0)
+    if max(comes.values()) >= EXACT_MAX or len(now.buckets) + max(len(given), 1) > BUCKETS_MAX:
         raise NoRoom(FULL)
 
 
@@ -372,8 +374,6 @@ async def _gift(pg: Any, row: AccountRow, now: Account, voucher: VoucherRow, now
         return None
     offer = await offers.get(pg, voucher["offer"])
     found = gifts.gift_of(row, now, voucher["offer"], offer, voucher["amount"], now_ms)
-    if len(now.buckets) + len(found.postings) > BUCKETS_MAX:
-        raise NoRoom(FULL)
     return VoucherGift(found.postings, found.extends, [counter.key for counter in found.resets], found.grace_until_ms)
 
 

@@ -1,5 +1,10 @@
 """What comes into an account after its merge follows to where it went: a refund, a transfer that came back (charging.md
-section 17)."""
+section 17).
+
+Where it went is what the last merge says that a person ordered. What follows that one may come back, because the other
+account was closed meanwhile, or merged on: then it follows again, to where that went, but to the same account no sooner
+than a day later.
+"""
 
 from __future__ import annotations
 
@@ -17,53 +22,58 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 100
 CHAIN_MAX: Final = 32
 """So many merges, one after the other, are followed."""
+AGAIN_MS: Final = 86_400_000
+"""After which it is tried again with an account that did not take it."""
 
 _MERGED: Final = """
-    SELECT t.*, h.seq, EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source
+    SELECT t.*, h.seq, ARRAY(SELECT target FROM transfers WHERE source = closed.account AND follows IS NOT NULL
+            AND state = 3 AND ended_ms > $2) AS refused_by,
+        EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source
             AND e.seq > COALESCE(t.sent_seq, 0)
             AND (e.why IN ('top-up', 'voucher', 'transfer', 'adjustment') OR (e.why = 'merge' AND e.amount > 0))
            ) AS reopened
     FROM unnest($1::text[]) AS closed (account) JOIN account_heads h ON h.account = closed.account
-    CROSS JOIN LATERAL (SELECT * FROM transfers WHERE source = closed.account AND merges
+    CROSS JOIN LATERAL (SELECT * FROM transfers WHERE source = closed.account AND merges AND follows IS NULL
         ORDER BY sent_ms DESC, id DESC LIMIT 1) t
 """
 _STATE: Final = "SELECT state FROM standings WHERE account = $1"
 
 
 async def order_late_money(pool: Pool, now_ms: int) -> None:
-    """Order the merge of what is there now: one for each state of an account, whoever orders it."""
+    """Order the merge of what is there now: one for each state of an account, whoever orders it. None while another one
+    of it is on its way."""
     after = (0, "")
     while found := await standing(pool, WantedStandings(state="closed", free_from=1), after, AT_ONCE):
-        for merged in await _merged(pool, [one.account for one in found]):
+        for merged in await _merged(pool, [one.account for one in found], now_ms):
             await _order(pool, merged, now_ms)
         after = (found[-1].free, found[-1].account)
 
 
-async def _merged(pool: Pool, accounts: Sequence[str]) -> Sequence[Record]:
+async def _merged(pool: Pool, accounts: Sequence[str], now_ms: int) -> Sequence[Record]:
     """Of each its last merge, if the other account took all of it, and nobody has put money into this one by hand
     since: then it was opened again, and what comes in may be somebody else's."""
-    rows = await pool.fetch(_MERGED, accounts)
+    rows = await pool.fetch(_MERGED, accounts, now_ms - AGAIN_MS)
     return [row for row in rows if row["state"] == TransferState.RECEIVED and not row["reopened"]]
 
 
 async def _order(pool: Pool, merged: Record, now_ms: int) -> None:
-    account, heir = merged["source"], await _heir(pool, merged["target"])
-    if heir is None:
+    account, heir = merged["source"], await _heir(pool, merged["target"], now_ms)
+    if heir is None or heir in merged["refused_by"]:
         return
     id_ = transfers.transfer_id(account, f"late {merged['seq']}")
     said = (merged["currency"], now_ms, merged["actor"], merged["reason"], merged["reference"], merged["tags"])
     async with pool.acquire() as db, db.transaction():
         if await transfers.merging(db, id_, account, heir) is None:
-            await transfers.order_merge(db, (id_, account, heir, *said))
+            await transfers.order_merge(db, (id_, account, heir, *said), merged["id"])
 
 
-async def _heir(pool: Pool, account: str) -> str | None:
+async def _heir(pool: Pool, account: str, now_ms: int) -> str | None:
     """Where it went in the end; None where that is closed too, or on its way elsewhere: what comes would come back."""
     for _ in range(CHAIN_MAX):
         state = await pool.fetchval(_STATE, account)
         if state is None or not state & SuspendReasons.CLOSED:
             return account
-        merged = await _merged(pool, [account])
+        merged = await _merged(pool, [account], now_ms)
         if not merged:
             return None
         account = merged[0]["target"]

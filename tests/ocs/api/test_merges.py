@@ -8,6 +8,7 @@ import pytest
 from balances.ledger.verify import verify
 from ocs.charging.request import ChargingAnswer
 from ocs.keeper.transferring import finish_transfers
+from ocs.master.late_money import order_late_money
 from ocs.telemetry.log import logger
 from ocs.tmf654.words import BASE
 from protocol.diameter.dictionary.credit_control import SubscriptionId
@@ -197,6 +198,54 @@ async def test_what_comes_in_stays_where_nobody_would_take_it(two: ApiHarness) -
     await refunded(two, "0.01", "r2")
     await later(two)
     assert await balances(two, "old", "new") == ["0.01", "0.00"]
+    await sound(two)
+
+
+async def test_what_came_back_follows_again_to_where_the_other_one_went(
+    two: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its order and the next merge were written at the same time, and neither saw the other."""
+    await used_and_merged(two)
+    await two.account("last")
+    await refunded(two, "0.01", "r1")
+    await two.sync()
+    await order_late_money(two.pool, two.now_ms())
+    with monkeypatch.context() as patch:
+
+        async def sees_none(*_: object) -> None:
+            return None
+
+        patch.setattr("balances.ledger.transfers.merging", sees_none)
+        on = await two.call("POST", "/v1/accounts/new/merge", {"into": "last", "reason": "x"}, idempotency_key="m2")
+        assert on.status_code == 202, on.text
+        await two.pool.execute(
+            "UPDATE transfers SET sent_ms = sent_ms - 60000 WHERE source = 'new'"
+        )  # its leg is first
+    await later(two)
+    await later(two)
+    assert await balances(two, "old", "new", "last") == ["0.00", "0.00", "14.99"]
+    states = [one["state"] for one in (await two.call("GET", "/v1/accounts/old/transfers")).json()["items"]]
+    assert states == ["received", "returned", "received"]
+    await sound(two)
+
+
+async def test_what_came_back_is_tried_with_the_same_account_a_day_later(two: ApiHarness) -> None:
+    await used_and_merged(two)
+    await refunded(two, "0.01", "r1")
+    await two.sync()
+    await order_late_money(two.pool, two.now_ms())
+    shut = {"reason": "gone", "remainder": "write-off"}
+    assert (await two.call("POST", "/v1/accounts/new/closing", shut, idempotency_key="c")).status_code == 201
+    await later(two)
+    await later(two)
+    assert (await two.call("PUT", "/v1/accounts/new", {"currency": "EUR", "state": "active"}, if_match="*")).is_success
+    await later(two)
+    assert await balances(two, "old", "new") == ["0.01", "0.00"]
+    two.ahead_ms += 86_400_000
+    await later(two)
+    assert await balances(two, "old", "new") == ["0.00", "0.01"]
+    states = [one["state"] for one in (await two.call("GET", "/v1/accounts/old/transfers")).json()["items"]]
+    assert states == ["received", "returned", "received"]
     await sound(two)
 
 

@@ -123,6 +123,29 @@ async def test_a_refund_that_was_taken_back_may_be_given_again(account: ApiHarne
     await sound(account)
 
 
+async def test_a_refund_whose_reversal_was_cut_off_may_be_given_again(
+    account: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ended after the posting; whoever tries again finds it reversed, by the store or by the ledger."""
+
+    async def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    for number, copies in enumerate([False, True]):
+        session = f"gw;{number}"
+        await use(account, session, 300)
+        given = await post(account, "refunds", f"k1-{number}", session=session, amount="3.00")
+        assert given.status_code == 201, given.text
+        entry = given.json()["entries"][0]["seq"]
+        with monkeypatch.context() as patch:
+            patch.setattr("balances.ledger.refunds.taken_back", killed)
+            assert (await post(account, "reversals", f"k2-{number}", entry=entry)).status_code == 500
+        assert (await post(account, "reversals", f"k3-{number}", copies=copies, entry=entry)).status_code == 409
+        assert (await post(account, "refunds", f"k4-{number}", session=session, amount="3.00")).status_code == 201
+        assert await main(account) == "10.00"
+    await sound(account)
+
+
 async def test_use_expiry_and_what_is_not_there_are_not_reversed(account: ApiHarness) -> None:
     await use(account, "gw;1", 100)
     assert kind(await post(account, "reversals", "k1", entry=2)) == "unresolved"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from balances import keys
+from balances.ledger import refunds
 from balances.ledger.verify import verify
 from ocs.access.roles import AmountLimit, CallerRole
 from protocol.diameter.dictionary.credit_control import RequestedAction
@@ -109,6 +110,46 @@ async def test_who_may_not_give_so_much_back_keeps_it_from_nobody(charged: ApiHa
     assert [await asked("a", "0.03"), await asked("b", "0.01"), await asked("c", "0.015")] == [403, 201, 403]
     assert (await refund(charged, "k", "0.02", session=SESSION)).status_code == 201
     assert await balance(charged) == "1.00"
+
+
+async def test_a_day_that_others_use_up_meanwhile_keeps_it_from_nobody(
+    charged: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is granted is within the day already, so the posting is not forbidden any more."""
+    limits = (AmountLimit("accounts.refund", day="0.02"),)
+    configured(charged, roles={"desk": CallerRole(("accounts.refund",), limits=limits)})
+    anna = await person(charged, "anna", "desk")
+    await call(charged, "gw;1;2", 3)
+
+    async def asked(key: str, session: str) -> int:
+        body = {"amount": "0.02", "reason": "call dropped", "session": session}
+        return int((await anna.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)).status_code)
+
+    granting, meanwhile = refunds.grant, list[int]()
+
+    async def granted(*args: Any, **named: Any) -> Any:
+        if not meanwhile:
+            meanwhile.append(0)
+            meanwhile[0] = await asked("b", "gw;1;2")
+        return await granting(*args, **named)
+
+    monkeypatch.setattr(refunds, "grant", granted)
+    assert await asked("a", SESSION) == 201
+    assert meanwhile == [403]
+    assert await asked("c", SESSION) == 403
+    assert (await refund(charged, "k1", "0.03", session="gw;1;2")).status_code == 201
+    assert (await refund(charged, "k2", "0.01", session=SESSION)).status_code == 201
+    assert await balance(charged) == "1.00"
+
+
+async def test_what_is_refused_counts_for_no_day(charged: ApiHarness) -> None:
+    limits = (AmountLimit("accounts.refund", day="0.03"),)
+    configured(charged, roles={"desk": CallerRole(("accounts.refund",), limits=limits)})
+    anna = await person(charged, "anna", "desk")
+    for number, (session, status) in enumerate([("none", 422), (SESSION, 201), (SESSION, 403)]):
+        body = {"amount": "0.02", "reason": "call dropped", "session": session}
+        done = await anna.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=f"k{number}")
+        assert done.status_code == status, done.text
 
 
 async def test_a_top_up_or_a_refund_is_not_given_back(charged: ApiHarness) -> None:

@@ -15,6 +15,7 @@ import pytest
 from balances import keys
 from balances.ledger.verify import verify
 from balances.ledger.voucher_claims import unfinished
+from balances.ledger.writer import AWAY
 from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.config import VoucherRules
 from ocs.events import outbox
@@ -423,6 +424,43 @@ async def test_who_completes_a_claim_gives_what_the_offer_gave_then(
     assert (refused.status_code, refused.json()["type"]) == (422, "urn:ocs:problem:unresolved")
     assert (await harness.call("GET", "/v1/voucher-batches/b1/vouchers/2")).json()["state"] == "active"
     await proved(harness)
+
+
+@pytest.mark.parametrize("full_of", ["money", "octets"])
+async def test_what_the_offer_gives_has_to_fit_before_the_voucher_is_claimed(harness: ApiHarness, full_of: str) -> None:
+    """A claim is never taken back: one that cannot be credited would be lost."""
+    codes = await offered(harness)
+    amount = {"money": "9007199244.24", "octets": str(2**53 - 500)}[full_of]  # of money 10.50 fit, the bonus is 1.00
+    await harness.top_up(amount, kind=full_of, **({"name": "much"} if full_of == "octets" else {}))
+    refused = await redeem(harness, codes[0], "k1")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ocs:problem:no-room"), refused.text
+    assert (await harness.call("GET", "/v1/voucher-batches/b1/vouchers/1")).json()["state"] == "active"
+    await proved(harness)
+
+
+async def test_a_build_that_knows_no_offers_claims_none_of_their_vouchers(harness: ApiHarness) -> None:
+    """Beside this one while hosts are upgraded: it would give the amount alone, for ever."""
+    codes = await offered(harness)
+    await made(harness, "plain")
+    claim = (
+        "INSERT INTO voucher_claims (batch, serial, account, source, reference, claimed_ms, claimed_by, request,"
+        " fingerprint, tags) VALUES ($1, 1, 'a1', '', '', 1, 'x', $1, '', '')"  # all that it writes
+    )
+    with pytest.raises(AWAY):
+        await harness.pool.execute(claim, "b1")
+    await harness.pool.execute(claim, "plain")
+    assert (await redeem(harness, codes[0], "k1")).status_code == 201
+    assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
+
+
+async def test_a_batch_that_was_cut_off_goes_on_without_its_offer(harness: ApiHarness) -> None:
+    """Its vouchers are refused when they are redeemed, until the offer is there again."""
+    await offered(harness)
+    await harness.pool.execute("DELETE FROM vouchers WHERE serial > 1")
+    await harness.pool.execute("UPDATE voucher_batches SET made = 1")
+    assert (await harness.call("DELETE", "/v1/top-up-offers/spring", if_match="*")).status_code == 204
+    again = await harness.call("PUT", "/v1/voucher-batches/b1", TEN | {"count": 5, "offer": "spring"})
+    assert (again.status_code, again.json().get("made")) == (200, 5), again.text
 
 
 @pytest.mark.parametrize(
