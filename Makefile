@@ -21,10 +21,11 @@ run: .venv/runtime  ## embedded stores, demo data, the server; Ctrl-C stops all 
 
 test: check unit redis serial  ## everything CI runs
 
-# pytest with arguments; those of the second list for the first run only. What fails is run once more, alone: a test that passes then is flaky, which is said and
-# fails nothing. One that fails again fails the run.
+# pytest with arguments, in two processes. What fails is run once more, alone: a test that passes then is
+# flaky, which is said and fails nothing. One that fails again fails the run. A test that hangs (pyproject.toml: timeout) takes its process with it: it counts as
+# failed, and another process goes on with the rest.
 define tests
-$(BIN)/pytest --no-header $(2) $(1) || { [ $$? = 1 ] \
+$(BIN)/pytest --no-header -n 2 --timeout-method thread $(1) || { [ $$? = 1 ] \
 	  && $(BIN)/pytest --no-header -v --last-failed --last-failed-no-failures=none --maxfail=1 $(1) \
 	  && echo "make: FLAKY: the tests listed last failed once and passed alone; find out why" >&2; }
 endef
@@ -36,18 +37,18 @@ check: .venv/dev  ## format, lint, types, import arrows, rules about the code
 	@arrows=$$($(BIN)/lint-imports --no-logo) || { echo "$$arrows" >&2; exit 1; }
 	@$(BIN)/pytest -q tests/shape
 
-# Two workers, each with a Valkey and a PostgreSQL of its own.
+# Each process has a Valkey and a PostgreSQL of its own. `check` has run tests/shape.
 unit: .venv/dev
-	@$(call tests,-m "not serial and not fuzz" $(ARGS),-n 2)
+	@$(call tests,-m "not serial and not fuzz" --ignore tests/shape $(ARGS))
 
 # The balances once more on Debian's Redis 7.0, which differs where it hurts (HINCRBY of "-0", no WAITAOF).
 redis: .venv/dev
 	@if command -v redis-server >/dev/null; then \
-	  $(call tests,-m "not serial and not fuzz" --store redis tests/balances $(ARGS),-n 2); \
+	  $(call tests,-m "not serial and not fuzz" --store redis tests/balances $(ARGS)); \
 	else echo "no redis-server on PATH: the balance tests ran on Valkey only"; fi
 
 serial: .venv/dev
-	@$(call tests,-m "serial and not fuzz" $(ARGS))
+	@$(call tests,-m "serial and not fuzz" --dist worksteal $(ARGS))
 
 format: .venv/dev  ## rewrite the code the way check wants it
 	@$(BIN)/ruff format --quiet .
@@ -61,7 +62,7 @@ million: .venv/dev  ## a million accounts, 200,000 sessions: size, and cost of a
 	@$(BIN)/python -m tests.bench whole --subscribers 1000,1000000 --durability always --workers 1
 
 fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
-	@$(BIN)/pytest --no-header -m fuzz --hypothesis-profile=fuzz $(ARGS)
+	@$(BIN)/pytest --no-header -m fuzz --timeout 0 --hypothesis-profile=fuzz $(ARGS)
 
 mutants: .venv/dev  ## plant faults in the balances, one at a time; a test has to see each (ARGS="fee-twice ...")
 	@$(BIN)/python -m tests.mutants $(ARGS)

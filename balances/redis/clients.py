@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
 from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.client_connections import cancellable
 from balances.redis.sentinel_client import SentinelClient
 
 CONNECT_S: Final = 5
@@ -40,9 +41,13 @@ class ClusterClient(RedisCluster):
 
 def direct(address: StoreAddress, place: ServerPlace, **more: Any) -> redis.asyncio.Redis:
     """To this very server, with the user and TLS of the address. more: what redis.asyncio.Redis takes besides"""
-    if place.socket:
-        return redis.asyncio.Redis(unix_socket_path=place.socket, **_login(address), **more)
-    return redis.asyncio.Redis(host=place.host, port=place.port, **_login(address), **_tls(address), **more)
+    where: dict[str, Any] = (
+        {"unix_socket_path": place.socket}
+        if place.socket
+        else {"host": place.host, "port": place.port, **_tls(address)}
+    )
+    client: redis.asyncio.Redis = cancellable(redis.asyncio.Redis(**where, **_login(address), **more))
+    return client
 
 
 def slow_client(url: str | StoreAddress) -> Any:
@@ -55,7 +60,7 @@ def slow_client(url: str | StoreAddress) -> Any:
         nodes = [ClusterNode(place.host, place.port) for place in address.places]
         login = _login(address)
         del login["db"]
-        return ClusterClient(startup_nodes=nodes, **login, **_tls(address), **more)
+        return cancellable(ClusterClient(startup_nodes=nodes, **login, **_tls(address), **more))
     if address.kind == "sentinel":
         return SentinelClient(address, **_login(address), **_tls(address), **more)
     return direct(address, address.places[0], **more)

@@ -24,7 +24,7 @@ from balances.redis.address import ServerPlace, StoreAddress
 from balances.redis.fence import INFO, SHUT, TIME, Fence, Pass
 from balances.redis.libraries import SAY_S, is_missing, is_there, look_for
 from balances.redis.news import NewsTeller
-from balances.redis.pending import Pending
+from balances.redis.pending import Pending, ended
 from balances.redis.scripts import LIBRARIES, LIBRARY, Library
 
 CHECK_S: Final = 0.5
@@ -258,7 +258,8 @@ class RedisConnection(asyncio.Protocol):
         """Begin to connect, and wait for a fence (at most `timeout_s`; then go on trying)."""
         self.begin()
         try:
-            await asyncio.wait_for(self._checked.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._checked.wait()
         except TimeoutError:
             pass
 
@@ -269,8 +270,7 @@ class RedisConnection(asyncio.Protocol):
     async def stop(self) -> None:
         self._closed = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended((self._task,))
         if self._transport is not None:
             self._transport.close()
         self._drop("stopping")
@@ -625,7 +625,8 @@ class RedisConnection(asyncio.Protocol):
             if place.socket
             else loop.create_connection(lambda: self, place.host, place.port, ssl=address.tls)
         )
-        await asyncio.wait_for(connect, self._patience_s)
+        async with asyncio.timeout(self._patience_s):
+            await connect
         for words in address.hello():
             await self._ask(*words)
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 from weakref import WeakSet
 
 import redis.asyncio
-from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 
 from balances.redis.address import StoreAddress
+from balances.redis.client_connections import ClientConnection, ClientTlsConnection
 from balances.redis.pending import ended
 from balances.redis.sentinels import POLL_S, SentinelClaim, SentinelWatch
 
@@ -52,7 +52,7 @@ class SentinelFollower:
         await self._watch.close()
 
 
-class FollowingConnection(Connection):
+class FollowingConnection(ClientConnection):
     def __init__(self, *, follower: SentinelFollower, **more: Any) -> None:
         super().__init__(**more)
         self._follower = follower
@@ -69,7 +69,7 @@ class FollowingConnection(Connection):
             raise
 
 
-class FollowingTlsConnection(FollowingConnection, SSLConnection):
+class FollowingTlsConnection(FollowingConnection, ClientTlsConnection):
     """The same over TLS."""
 
 

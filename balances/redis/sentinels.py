@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.client_connections import cancellable
 
 ANSWER_S: Final = 1.0
 """A Sentinel that does not say more quickly is not waited for."""
@@ -89,13 +90,15 @@ def claim_of(before: Any, master: Any, after: Any) -> SentinelClaim | None:
 
 def _client(address: StoreAddress, place: ServerPlace) -> Any:
     tls: dict[str, Any] = {} if address.tls is None else {"ssl": True, **address.tls_files}
-    return redis.asyncio.Redis(
-        host=place.host,
-        port=place.port,
-        username=address.sentinel_user or None,
-        password=address.sentinel_password or None,
-        protocol=2,
-        retry=Retry(NoBackoff(), 1),
-        socket_connect_timeout=ANSWER_S,
-        **tls,
+    return cancellable(
+        redis.asyncio.Redis(
+            host=place.host,
+            port=place.port,
+            username=address.sentinel_user or None,
+            password=address.sentinel_password or None,
+            protocol=2,
+            retry=Retry(NoBackoff(), 1),
+            socket_connect_timeout=ANSWER_S,
+            **tls,
+        )
     )

@@ -156,7 +156,8 @@ class BackOffice:
     async def bounded(self, call: Awaitable[Any]) -> Any:
         """Wait for a reply of the live store, at most `store_ms_max`. Raises FateUnknown or Unavailable."""
         try:
-            return await asyncio.wait_for(call, self._wait_s_max)
+            async with asyncio.timeout(self._wait_s_max):
+                return await call
         except NotSent as why:
             raise Unavailable(f"the live store is shut: {why}") from None
         except (Lost, TimeoutError):

@@ -73,7 +73,8 @@ async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
 async def head_of(reader: asyncio.StreamReader) -> tuple[int, bool]:
     """Status, and whether the body comes in chunks."""
     try:
-        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)).decode("latin-1").lower().split("\r\n")
+        async with asyncio.timeout(WAIT_S):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
         return int(head[0].split(" ", 2)[1]), "transfer-encoding: chunked" in head
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError):
         raise ConnectionError("the connection was cut before an answer") from None
@@ -88,10 +89,21 @@ def body_of(reader: asyncio.StreamReader, chunked: bool) -> AsyncIterator[bytes]
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError, ValueError):
-        while size := int((await asyncio.wait_for(reader.readline(), WAIT_S)).split(b";")[0], 16):
-            yield (await asyncio.wait_for(reader.readexactly(size + 2), WAIT_S))[:-2]
+        while piece := await _chunk(reader):
+            yield piece
+
+
+async def _chunk(reader: asyncio.StreamReader) -> bytes:
+    """b"": the last one."""
+    async with asyncio.timeout(WAIT_S):
+        size = int((await reader.readline()).split(b";")[0], 16)
+        return (await reader.readexactly(size + 2))[:-2] if size else b""
 
 
 async def _rest(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while piece := await asyncio.wait_for(reader.read(65_536), WAIT_S):
+    while True:
+        async with asyncio.timeout(WAIT_S):
+            piece = await reader.read(65_536)
+        if not piece:
+            return
         yield piece

@@ -11,6 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from balances.ledger.event_filter import EventFilter
+from balances.redis.client_connections import cancellable
 from balances.structs.session import Session
 from ocs.charging.login_hours import hours_left_s
 from ocs.charging.profile import Profile
@@ -58,7 +59,8 @@ async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
     if to.off:
         yield None
         return
-    async with Redis.from_url(to.url.reveal(), protocol=2, socket_connect_timeout=5, socket_timeout=10) as redis:
+    client = Redis.from_url(to.url.reveal(), protocol=2, socket_connect_timeout=5, socket_timeout=10)
+    async with cancellable(client) as redis:
         yield EventPump(pool, RedisStreamSink(redis, to.stream, to.maxlen), EventFilter(to.types))
 
 

@@ -133,6 +133,7 @@ async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_m
     finally:
         await hosts.stop()
         try:
-            await asyncio.wait_for(pool.close(), CLOSE_S)
+            async with asyncio.timeout(CLOSE_S):
+                await pool.close()
         except TimeoutError:
             pool.terminate()  # it hangs: there is nothing to wait for

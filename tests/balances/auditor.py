@@ -10,6 +10,7 @@ import msgspec
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, fresh_account, stored_account
+from balances.redis.pending import ended
 from balances.structs.account import MAIN, Account
 from balances.structs.record import Record
 from balances.structs.session import Session
@@ -100,6 +101,4 @@ class Tap:
 
     async def close(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)

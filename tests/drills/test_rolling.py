@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from balances.redis.pending import ended
 from loadtest.api import Api
 from protocol.radius.dictionary.values import AcctStatusType
 from tests.bench.server import BenchServer, free_ports, running
@@ -63,7 +64,7 @@ async def test_nobody_has_to_ask_twice_while_all_processes_are_replaced() -> Non
         await asyncio.sleep(1.0)
         asked = await api.post("v1", "restarts", body={})
         (host,) = await restarted(api)
-        load_on.cancel()
+        await ended((load_on,))
         over.set()
         repeats = await asyncio.gather(*nas)
         after = processes(server)

@@ -14,6 +14,7 @@ import redis.asyncio
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD
+from balances.redis.pending import ended
 from balances.structs.blob import READS
 from loadtest.api import Api
 from loadtest.audit import Audit
@@ -52,8 +53,7 @@ async def witnessed(port: int, by: DrillHost) -> AsyncIterator[LoadRun]:
         load_run = LoadRun(client, scenario, seed=7)
         load_on = asyncio.ensure_future(load_run.pace(RATE, "poisson", 300.0))
         yield load_run
-        load_on.cancel()
-        await asyncio.gather(load_on, return_exceptions=True)
+        await ended((load_on,))
         await load_run.finish(60.0)
         assert not client.unanswered
         verdict = await audit.after(load_run.dues.micro, load_run.dues.left_open)

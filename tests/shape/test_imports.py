@@ -15,6 +15,7 @@ from tests.shape.source import PACKAGES, ROOT, covered, files, imports, text
 WHO_MAY_IMPORT: dict[str, set[str]] = {
     "redis": {
         "balances/redis/libraries.py",
+        "balances/redis/client_connections.py",
         "balances/redis/clients.py",
         "balances/redis/topology.py",
         "balances/redis/sentinels.py",

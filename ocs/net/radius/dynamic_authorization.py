@@ -125,7 +125,8 @@ class DynamicAuthorizer(asyncio.DatagramProtocol):
                 for wait_s in WAITS_S:
                     socket.sendto(awaited.octets, nas)
                     with contextlib.suppress(TimeoutError):
-                        return await asyncio.wait_for(asyncio.shield(awaited.reply), wait_s)
+                        async with asyncio.timeout(wait_s):
+                            return await asyncio.shield(awaited.reply)
                 return NasReply(None)
             finally:
                 del lane.awaited[identifier]

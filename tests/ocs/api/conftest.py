@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from balances.redis.pending import ended
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
 from ocs.config import Http
@@ -36,8 +37,7 @@ def address(servers: Servers) -> Iterator[str]:
                     where.append(f"http://127.0.0.1:{listener.getsockname()[1]}")
                     up.set()
                     await stop.wait()
-            copying.cancel()
-            await asyncio.gather(copying, return_exceptions=True)
+            await ended((copying,))
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()

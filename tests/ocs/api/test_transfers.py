@@ -15,6 +15,7 @@ import pytest
 from balances import keys
 from balances.ledger import transfers
 from balances.ledger.verify import verify
+from balances.redis.pending import ended
 from ocs.keeper.transferring import finish_transfers
 from ocs.telemetry.log import logger
 from tests.ocs.api_harness import ApiHarness
@@ -51,9 +52,7 @@ async def copying(harness: ApiHarness) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended((task,))
         await harness.sync()
 
 

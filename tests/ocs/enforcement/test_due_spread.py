@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from balances.packing import fresh_account
+from balances.redis.pending import ended
 from balances.structs.account import Account
 from balances.structs.session import Line, Session, SessionState
 from ocs.enforcement.book import JobBook
@@ -112,8 +113,7 @@ async def test_they_are_told_one_after_the_other_at_the_rate_of_their_peer(pool:
                 ticks += 1
                 enforcer.wake()
                 await asyncio.sleep(0.005)
-        for task in tasks:
-            task.cancel()
+        await ended(tasks)
     await enforcer.save_now()
     assert set(spread.asked.values()) == {1}
     assert spread.most_waiting <= DUE_WAITING_MAX + ASSIGNMENTS_AT_ONCE

@@ -13,7 +13,7 @@ import pytest
 from balances.ledger.intents import Intent, IntentId
 from balances.ledger.record import RecordedCall, RecordId
 from balances.packing import fresh_account, pack
-from balances.redis.pending import Pending
+from balances.redis.pending import Pending, ended
 from balances.structs.account import Account, SuspendReasons, Take
 from balances.structs.charge import Phase, Reply
 from balances.structs.posting import Expire
@@ -221,9 +221,7 @@ class EnforcerWorld:
 
     async def stop(self) -> None:
         """As kill -9 does: nothing is written."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await ended(self.tasks)
         await self.enforcer.stop()
 
     async def quiet(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from balances.ledger.intents import Intent, IntentId
 from balances.ledger.record import RecordedCall, RecordId
 from balances.packing import fresh_account, pack
-from balances.redis.pending import Pending
+from balances.redis.pending import Pending, ended
 from balances.structs.account import Account, SuspendReasons, Take
 from balances.structs.charge import Reply
 from balances.structs.posting import Expire
@@ -108,9 +108,7 @@ async def test_all_are_told_and_memory_is_bounded() -> None:
             if crowd.now_ms % 50 == 0:
                 await enforcer.save_now()
                 await enforcer.catch_up(0.0)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await ended(tasks)
     await enforcer.stop()
     assert len(set(crowd.told)) == len(crowd.told) == ACCOUNTS
     assert crowd.open_most <= ROOM

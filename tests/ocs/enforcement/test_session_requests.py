@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from balances import keys
+from balances.redis.pending import ended
 from balances.structs.session import Session, SessionState
 from ocs.enforcement.session_requests import RequestReceipt, SessionRequester
 from ocs.net.diameter.reauthorize import SessionRequestSender
@@ -41,9 +42,7 @@ async def listening(redis_url: str, nodes: int = 1) -> AsyncIterator[tuple[World
             while (await redis.pubsub_numsub("session-requests"))[0][1] < nodes:
                 await asyncio.sleep(0.01)
         yield w, redis
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(tasks)
 
 
 async def test_rar_and_its_answer(redis_url: str) -> None:
@@ -121,9 +120,7 @@ async def test_several_connections_of_one_peer_get_one_request(redis_url: str) -
         heard = [asyncio.ensure_future(client.message()) for client in (one, other)]
         done, silent = await asyncio.wait(heard, timeout=0.5)
         assert len(done) == 1
-        for task in silent:
-            task.cancel()
-        await asyncio.gather(*silent, return_exceptions=True)
+        await ended(silent)
         one.end()
         other.end()
         assert (await asking).result == "timeout"  # the connection went, the answer with it

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
-from balances.redis.pending import Pending
+from balances.redis.pending import Pending, ended
 from balances.structs.charge import Result
 from ocs.charging.handle import ChargingContext
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
@@ -181,7 +181,7 @@ async def world(nodes: int = 1, **options: Any) -> AsyncIterator[World]:
     try:
         yield found
     finally:
-        acceptor.cancel()
+        await ended((acceptor,))
         listener.close()
         for node in found.nodes:
             await node.drain(0.05)
