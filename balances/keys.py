@@ -307,6 +307,11 @@ def projected(shard: int) -> str:
     return f"{TAGS[shard]}:projected"
 
 
+def told(shard: int) -> str:
+    """In a cluster: the change number up to which the accounts of this shard were told of master data."""
+    return f"{TAGS[shard]}:told"
+
+
 def replicated(shard: int) -> str:
     """Written so that what replicas are asked about is newer than all before it (connection.py)."""
     return f"{TAGS[shard]}:replicated"

@@ -18,6 +18,7 @@ import redis
 
 from balances.redis.topology import SHARD_SLOTS, SLOTS
 from ocs.processes.embedded import find_valkey
+from tests.secured_store import StoreSecurity
 
 PATIENCE_S: Final = 60
 """A machine may be loaded ten times over."""
@@ -30,10 +31,19 @@ class ClusterTrouble(Exception):
 class ClusterServer:
     """One node, which keeps its data and its place from start to start."""
 
-    def __init__(self, home: Path, port: int, binary: Path, settings: Mapping[str, str]) -> None:
-        self.home, self.port, self._binary, self._settings = home, port, binary, settings
+    def __init__(
+        self,
+        home: Path,
+        port: int,
+        binary: Path,
+        settings: Mapping[str, str],
+        security: StoreSecurity | None = None,
+    ) -> None:
+        self.home, self.port, self._binary = home, port, binary if security is None else security.binary
+        self._settings = dict(settings) | ({"port": str(port)} if security is None else security.settings(port))
         self.child: subprocess.Popen[bytes] | None = None
-        self.client: Any = redis.Redis(port=port, socket_timeout=5)
+        connect = redis.Redis if security is None else security.client
+        self.client: Any = connect(port=port, socket_timeout=5)
 
     @property
     def name(self) -> str:
@@ -41,7 +51,7 @@ class ClusterServer:
 
     def start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        words = [str(self._binary), "--dir", str(self.home), "--port", str(self.port), "--bind", "127.0.0.1"]
+        words = [str(self._binary), "--dir", str(self.home), "--bind", "127.0.0.1"]
         for name, value in self._settings.items():
             words += [f"--{name}", value]
         with (self.home / "log").open("ab") as log:
@@ -73,6 +83,7 @@ class LiveCluster:
     """
     timeout_ms:  cluster-node-timeout: a primary is failed over so long after its end
     settings:    of every node besides
+    security:    over TLS, with users
     """
 
     def __init__(
@@ -84,8 +95,9 @@ class LiveCluster:
         timeout_ms: int = 2_000,
         binary: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        security: StoreSecurity | None = None,
     ) -> None:
-        self._primaries = primaries
+        self._primaries, self._security = primaries, security
         common = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": str(timeout_ms),
@@ -97,15 +109,18 @@ class LiveCluster:
             "maxmemory-policy": "noeviction",
             "save": "",
             "protected-mode": "no",
-        }
+        } | ({} if security is None else {"tls-cluster": "yes"})
         self.servers = [
-            ClusterServer(home / str(number), port, binary or find_valkey(), common | dict(settings or {}))
+            ClusterServer(home / str(number), port, binary or find_valkey(), common | dict(settings or {}), security)
             for number, port in enumerate(free_ports(primaries * (1 + replicas)))
         ]
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(server.name for server in self.servers)
+        places = [server.name for server in self.servers]
+        return (
+            f"redis+cluster://{','.join(places)}" if self._security is None else self._security.url("cluster", places)
+        )
 
     def start(self) -> str:
         """Start all; the first time make a cluster of them. Returns its URL."""

@@ -11,6 +11,7 @@ import redis
 
 from ocs.processes.embedded import find_valkey
 from tests.live_cluster import ClusterServer, free_ports, until
+from tests.secured_store import SENTINEL_ADMIN, SENTINEL_PASSWORD, StoreSecurity
 
 SERVICE: Final = "ocs"
 
@@ -18,23 +19,31 @@ SERVICE: Final = "ocs"
 class SentinelProcess:
     """It keeps what it knows in the file that it was started with."""
 
-    def __init__(self, home: Path, port: int, primary: int, down_ms: int, quorum: int) -> None:
+    def __init__(
+        self, home: Path, port: int, primary: int, down_ms: int, quorum: int, security: StoreSecurity | None
+    ) -> None:
         self._home, self.port = home, port
         self._file = home / "sentinel.conf"
+        self._binary = find_valkey() if security is None else security.binary
         home.mkdir(parents=True)
+        listens = {"port": str(port)} if security is None else security.tls(port)
         self._file.write_text(
-            f"port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {home}\n"
+            "".join(f"{name} {value}\n" for name, value in listens.items())
+            + f"bind 127.0.0.1\nprotected-mode no\ndir {home}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {primary} {quorum}\n"
             f"sentinel down-after-milliseconds {SERVICE} {down_ms}\n"
             f"sentinel failover-timeout {SERVICE} 3000\n"
-            f"sentinel parallel-syncs {SERVICE} 2\n"
+            f"sentinel parallel-syncs {SERVICE} 2\n" + ("" if security is None else security.of_sentinels(SERVICE))
         )
         self.child: subprocess.Popen[bytes] | None = None
-        self.client: Any = redis.Redis(port=port, socket_timeout=5, protocol=2)
+        if security is None:
+            self.client: Any = redis.Redis(port=port, socket_timeout=5, protocol=2)
+        else:
+            self.client = security.client(port, SENTINEL_ADMIN, socket_timeout=5, protocol=2)
 
     def start(self) -> None:
         with (self._home / "log").open("ab") as log:
-            words = [str(find_valkey()), str(self._file), "--sentinel"]
+            words = [str(self._binary), str(self._file), "--sentinel"]
             self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill(self) -> None:
@@ -55,11 +64,19 @@ class LiveSentinels:
     """
     down_ms:   a primary is taken for gone so long after its last word
     settings:  of every server besides
+    security:  over TLS, with users
     """
 
     def __init__(
-        self, home: Path, *, replicas: int = 2, down_ms: int = 1_000, settings: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        *,
+        replicas: int = 2,
+        down_ms: int = 1_000,
+        settings: Mapping[str, str] | None = None,
+        security: StoreSecurity | None = None,
     ) -> None:
+        self._security = security
         ports = free_ports(1 + replicas + 3)
         common = {
             "repl-diskless-sync-delay": "0",
@@ -75,17 +92,22 @@ class LiveSentinels:
                 port,
                 find_valkey(),
                 common | ({"replicaof": f"127.0.0.1 {ports[0]}"} if number else {}),
+                security,
             )
             for number, port in enumerate(ports[: 1 + replicas])
         ]
         self.sentinels = [
-            SentinelProcess(home / f"sentinel{number}", port, ports[0], down_ms, 2)
+            SentinelProcess(home / f"sentinel{number}", port, ports[0], down_ms, 2, security)
             for number, port in enumerate(ports[1 + replicas :])
         ]
 
     @property
     def url(self) -> str:
-        return "redis+sentinel://" + ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels) + f"/{SERVICE}"
+        places = [f"127.0.0.1:{one.port}" for one in self.sentinels]
+        if self._security is None:
+            return f"redis+sentinel://{','.join(places)}/{SERVICE}"
+        login = {"sentinel_username": "ocs", "sentinel_password": SENTINEL_PASSWORD}
+        return self._security.url("sentinel", places, f"/{SERVICE}", **login)
 
     def start(self) -> str:
         for server in self.servers:

@@ -1,20 +1,22 @@
 """Where the projection writes (projection.py): one server at once, or the primaries of a cluster key by key.
 
+A run in which a primary was replaced writes no marks: what it wrote before may be gone.
+
 A plain store takes each part of a run as one transaction, which fails when another run has begun. In a cluster profiles
 lie in all slots, so no transaction holds them:
 
 - A profile is written by a script that leaves a newer one alone, and one that is gone leaves its number behind for a
   while, so that a run that was overtaken does no harm.
-- Each shard has a mark of its own, the change number up to which profiles are complete on its primary. It is written
-  after them. A primary that loses its last writes loses the mark too; the smallest mark is where the next run begins.
-  Workers read a profile with the mark of its primary (balances/redis/router.py).
-- A run in which a primary was replaced writes no marks: what it wrote before may be gone.
+- Each shard has marks of its own: the change number up to which profiles are complete on its primary, and the one up to
+  which its accounts were told. Each is written after them. A primary that loses its last writes loses the marks too;
+  the smallest is where the next run begins. Workers read a profile with the mark of its primary
+  (balances/redis/router.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from balances import keys
@@ -100,11 +102,13 @@ class WholeStore:
     def __init__(self, redis: Any) -> None:
         self._redis = redis
         self._token = 0
+        self._history = ""
 
     async def progress(self) -> ProjectedUpTo:
         return ProjectedUpTo(*map(_number, await self._redis.mget(keys.PROJECTED, TOLD)))
 
     async def begin(self) -> None:
+        self._history = _history(await self._redis.info("replication"))  # before: a failover in between is noticed
         self._token = int(await self._redis.incr(TOKEN))
 
     async def put(self, profiles: Sequence[ProfilePut]) -> None:
@@ -129,10 +133,13 @@ class WholeStore:
         gone: Sequence[str] = (),
         hashes: Mapping[str, Mapping[str, bytes | int]] = NOTHING,
     ) -> None:
-        """Write all of it, or nothing because another run has begun."""
+        """Write all of it, or nothing: another run has begun; or it is another server by now, or the same one after a
+        restart, and may lack what was written before."""
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(TOKEN)
             if int(await pipe.get(TOKEN) or 0) != self._token:
+                raise Overtaken
+            if _history(await pipe.info("replication")) != self._history:
                 raise Overtaken
             pipe.multi()
             if here:
@@ -154,13 +161,14 @@ class SlottedStore:
 
     async def progress(self) -> ProjectedUpTo:
         await self._primaries.look()
-        marks: list[int | None] = [_number(await self._redis.get(keys.PROJECTED))]
+        complete: list[int | None] = [_number(await self._redis.get(keys.PROJECTED))]
+        told: list[int | None] = [_number(await self._redis.get(TOLD))]
         for primary in self._primaries.all():
             shards = sorted(primary.shards)
-            marks += map(_number, await send(primary.client, [["GET", keys.projected(shard)] for shard in shards]))
-        whole = len(marks) == 1 + keys.SHARDS and None not in marks
-        told = _number(await self._redis.get(TOLD))
-        return ProjectedUpTo(min(mark for mark in marks if mark is not None) if whole else None, told)
+            complete += map(_number, await send(primary.client, [["GET", keys.projected(shard)] for shard in shards]))
+            marks = await send(primary.client, [["GET", keys.told(shard)] for shard in shards])
+            told += [told[0] if mark is None else int(mark) for mark in marks]  # the build before wrote the one alone
+        return ProjectedUpTo(_smallest(complete), _smallest(told))
 
     async def begin(self) -> None:
         self._token = int(await self._redis.incr(TOKEN))
@@ -181,16 +189,18 @@ class SlottedStore:
         return bool(await self._redis.exists(name))
 
     async def complete(self, change: int) -> None:
+        await self._mark(keys.projected, keys.PROJECTED, change)
+
+    async def told(self, change: int) -> None:
+        await self._mark(keys.told, TOLD, change)
+
+    async def _mark(self, of: Callable[[int], str], of_all: str, change: int) -> None:
         if await self._looked_at() != self._histories:
             raise Overtaken
         await self._mine()
         for primary in self._primaries.all():
-            await send(primary.client, [["SET", keys.projected(shard), str(change)] for shard in primary.shards])
-        await self._redis.set(keys.PROJECTED, change)
-
-    async def told(self, change: int) -> None:
-        await self._mine()
-        await self._redis.set(TOLD, change)
+            await send(primary.client, [["SET", of(shard), str(change)] for shard in primary.shards])
+        await self._redis.set(of_all, change)
 
     async def _mine(self) -> None:
         if int(await self._redis.get(TOKEN) or 0) != self._token:
@@ -201,10 +211,18 @@ class SlottedStore:
         await self._primaries.look()
         primaries = self._primaries.all()
         infos = await asyncio.gather(*(primary.client.info("replication") for primary in primaries))
-        return {
-            primary.name: f"{info['role']} {info['master_replid']}"
-            for primary, info in zip(primaries, infos, strict=True)
-        }
+        return {primary.name: _history(info) for primary, info in zip(primaries, infos, strict=True)}
+
+
+def _history(info: Mapping[str, Any]) -> str:
+    """info: what a server says of its replication"""
+    return f"{info['role']} {info['master_replid']}"
+
+
+def _smallest(marks: Sequence[int | None]) -> int | None:
+    """Of all shards and the store; None where one is missing."""
+    known = [mark for mark in marks if mark is not None]
+    return min(known) if len(known) == 1 + keys.SHARDS else None
 
 
 def _number(value: bytes | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
 
@@ -143,7 +144,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             logger(),
             primaries=primaries,
             now_ms=now_ms,
-            token=secrets.token_hex(8),
+            token=f"{config.host.name or socket.gethostname()} {secrets.token_hex(8)}",
             project=projector.project,
             bring_defaults=lambda: bring_defaults(pool, store, restored, now_ms),
             bring_in=restored,

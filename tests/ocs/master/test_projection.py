@@ -9,10 +9,11 @@ import pytest
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account
 from balances.redis.connection import NotSent
+from balances.redis.primaries import OnePrimary, Primary, plain
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers
 from ocs.master.profiles import ProfileCache
-from ocs.master.projected_store import TOKEN, TOLD, Overtaken, WholeStore
+from ocs.master.projected_store import TOKEN, TOLD, Overtaken, SlottedStore, WholeStore
 from ocs.master.projection import PostgresOlder, project
 from ocs.master.subscribers import Subscriber
 from ocs.stores.slow_paths import SlowPaths
@@ -228,6 +229,63 @@ async def test_what_a_worker_keeps_is_bounded(harness: ApiHarness) -> None:
     await harness.redis.set(keys.profile("msisdn:491"), b"\xc1")
     with pytest.raises(NotSent):
         await profiles.load(["msisdn:491"]).wait()
+
+
+class ToldAccounts:
+    """Whom a projection tells, and what happens meanwhile."""
+
+    def __init__(self, harness: ApiHarness, *, fails_over: bool = False) -> None:
+        self.told: list[str] = []
+        self._harness, self._fails_over = harness, fails_over
+
+    async def __call__(self, account: str, _change: int, _limited: list[str]) -> None:
+        self.told.append(account)
+        if self._fails_over:
+            await self._harness.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+
+
+async def test_what_a_failover_took_while_accounts_were_told_is_told_again(harness: ApiHarness) -> None:
+    """The new primary may lack what was written before it."""
+    store, lost, again = WholeStore(harness.redis), ToldAccounts(harness, fails_over=True), ToldAccounts(harness)
+    before = await store.progress()
+    await put(harness, "s1", "a2", "msisdn:491")
+    with pytest.raises(Overtaken):
+        await project(harness.pool, store, lost)
+    assert (await store.progress()).told == before.told
+    number = await project(harness.pool, store, again)
+    assert sorted(again.told) == sorted(set(lost.told)) == ["a1", "a2"]
+    assert await store.progress() == (number, number)
+
+
+async def test_a_primary_of_a_cluster_that_lost_what_it_was_told_is_told_again(harness: ApiHarness) -> None:
+    """What it lost of its accounts was written before its mark, so the mark is lost too."""
+    primary = plain(harness.redis)._replace(clustered=True)
+    store, again = SlottedStore(harness.redis, FixedPrimaries(primary)), ToldAccounts(harness)
+    shard = keys.shard_of("a1")
+    await project(harness.pool, store, ToldAccounts(harness))
+    earlier = (await store.progress()).told
+    await put(harness, "s1", "a2", "msisdn:491")
+    number = await project(harness.pool, store, ToldAccounts(harness))
+    assert await store.progress() == (number, number)
+    await harness.redis.set(keys.told(shard), str(earlier))
+    assert await project(harness.pool, store, again) == number
+    assert sorted(again.told) == ["a1", "a2"]
+    # The build before marks nothing but the whole.
+    await harness.redis.delete(*map(keys.told, range(keys.SHARDS)))
+    assert await store.progress() == (number, number)
+    # Nobody knows what a primary has that came while accounts were told.
+    await put(harness, "s1", "a1", "msisdn:491")
+    with pytest.raises(Overtaken):
+        await project(harness.pool, store, ToldAccounts(harness, fails_over=True))
+    assert (await store.progress()).told == number
+
+
+class FixedPrimaries(OnePrimary):
+    """One that is of a cluster."""
+
+    def __init__(self, primary: Primary) -> None:
+        super().__init__(primary.client)
+        self._it = primary
 
 
 async def told_up_to(harness: ApiHarness, account: str) -> int:
