@@ -5,7 +5,7 @@ that hold for longest without a report. A page costs a bounded number of reads, 
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
 from balances import keys
@@ -36,10 +36,12 @@ class FoundSession(NamedTuple):
     session: Session
 
 
-async def by_due(redis: Client, after: Place) -> AsyncIterator[FoundSession]:
-    """Those behind a place. What changes meanwhile may be met twice or not at all."""
+async def by_due(
+    redis: Client, after: Place, shards: Collection[int] = range(keys.SHARDS)
+) -> AsyncIterator[FoundSession]:
+    """Those behind a place. What changes meanwhile may be met twice or not at all. redis: has these shards"""
     batch: list[Place] = []
-    async for place in _places(redis, after):
+    async for place in _places(redis, after, shards):
         batch.append(place)
         if len(batch) >= READ_AT_ONCE:
             for found in await _read(redis, batch):
@@ -49,11 +51,11 @@ async def by_due(redis: Client, after: Place) -> AsyncIterator[FoundSession]:
         yield found
 
 
-async def _places(redis: Client, after: Place) -> AsyncIterator[Place]:
+async def _places(redis: Client, after: Place, all_of: Collection[int]) -> AsyncIterator[Place]:
     """The shards merged: of each a chunk at a time, the next one when it is used up."""
     waiting: list[tuple[Place, int]] = []
     left: dict[int, int] = {}
-    last: dict[int, Place] = dict.fromkeys(range(keys.SHARDS), after)
+    last: dict[int, Place] = dict.fromkeys(all_of, after)
 
     async def fill(shards: list[int]) -> None:
         pipe = redis.pipeline(transaction=False)
@@ -81,7 +83,7 @@ async def _places(redis: Client, after: Place) -> AsyncIterator[Place]:
         if new:
             last[shard] = new[-1]
 
-    await fill(list(range(keys.SHARDS)))
+    await fill(list(all_of))
     while waiting:
         place, shard = heapq.heappop(waiting)
         left[shard] -= 1

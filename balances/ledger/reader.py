@@ -10,8 +10,9 @@ history, because whoever becomes master begins a new one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -47,8 +48,22 @@ _PUBLISHED: Final = [keys.published(shard).encode() for shard in range(keys.SHAR
 
 
 def of_redis(why: Exception) -> bool:
-    """Its client raised it, and not that of PostgreSQL."""
-    return isinstance(why, RedisError)
+    """Its client raised it, and not that of PostgreSQL. On a connection that is being closed the client calls what is
+    not there any more, or writes to a transport that has ended: then the server is away like any other."""
+    if isinstance(why, RedisError | RedisClusterException):
+        return True
+    is_cut = isinstance(why, AttributeError) and "writelines" in str(why)
+    return is_cut or (isinstance(why, RuntimeError) and "handler is closed" in str(why))
+
+
+@contextlib.asynccontextmanager
+async def answering(within_s: float) -> AsyncIterator[None]:
+    """A limit for what is asked of the live store: NoAnswer beyond it, which says whose fault it is."""
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError:
+        raise NoAnswer(f"the live store has not answered within {within_s:g} s") from None
 
 
 def connect(url: str) -> Client:

@@ -21,7 +21,7 @@ from balances.ledger import terms
 from balances.ledger.intents import intent_of, row_of
 from balances.ledger.transfers import leg_row
 from balances.packing import unpack_answer
-from balances.structs.account import Account
+from balances.structs.account import Account, Take
 from balances.structs.blob import FORMAT, NO_BLOB, READS, blob_of
 from balances.structs.charge import Flag
 from balances.structs.record import Record, Usage
@@ -76,7 +76,7 @@ class LineHead(msgspec.Struct, array_like=True, gc=False):
     fee_paid: bool = False
     debited: int = 0
     granted: int = 0
-    hold: msgspec.Raw = NO_BLOB
+    hold: list[Take] = []
     ladder: msgspec.Raw = NO_BLOB
     due_ms: int = 0
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.schema_exposure import AsideView, ExposureView, HeldView, OwedView, WaitingView
+from ocs.api.schema_exposure import AsideView, ExposureView, HeldView, OwedView, UnheldView, WaitingView
 from ocs.backoffice import exposure
 from ocs.backoffice.amounts import money
 
 
 async def get_exposure(call: ApiCall) -> ApiReply:
     found = await exposure.exposure(call.backoffice)
-    owed, aside, waiting = found.owed, found.set_aside, found.waiting
+    owed, aside, waiting, unheld = found.owed, found.set_aside, found.waiting, found.unheld
     return ApiReply(
         ExposureView(
             total=_texts(found.total()),
@@ -27,6 +27,8 @@ async def get_exposure(call: ApiCall) -> ApiReply:
             waiting=None
             if waiting is None
             else WaitingView(waiting.entries, _texts(waiting.debited), waiting.complete),
+            unheld=None if unheld is None else [UnheldView(one.peer, one.currency, money(one.micro)) for one in unheld],
+            unknown=found.unknown,
         )
     )
 
@@ -44,6 +46,7 @@ OPERATIONS: Final = (
         "ledger.read",
         answer=ExposureView,
         description="By currency, what is held also by peer. It reads up to 20,000 open sessions of the live store:"
-        " for a look now and then, not for a scrape.",
+        " for a look now and then, not for a scrape. What cannot be read within 5 s is named in `unknown`; 503 where"
+        " nothing can.",
     ),
 )

@@ -16,16 +16,14 @@ from ocs.stores.hosts import HostRow
 
 async def store_status(call: ApiCall) -> ApiReply:
     found = await hosts.status(call.backoffice, sees_money=call.authority.may("ledger.read"))
-    stored = found.format
-    since = None if stored.since is None else time_of(int(stored.since.timestamp() * 1_000))
     return ApiReply(
         schema_hosts.StoreStatusView(
             [_host(one) for one in found.hosts],
-            schema_hosts.StoredFormatView(
-                stored.written, stored.announced, since, stored.newest, list(stored.held_back)
-            ),
+            None if found.format is None else _format(found.format),
             None if found.copied is None else _shards(found.copied),
             None if found.at_stake is None else _at_stake(found.at_stake),
+            dict(found.here),
+            list(found.unknown),
         )
     )
 
@@ -33,6 +31,11 @@ async def store_status(call: ApiCall) -> ApiReply:
 async def restart_hosts(call: ApiCall) -> ApiReply:
     asked = await hosts.restart(call.backoffice, call.body.hosts, actor=call.caller)
     return ApiReply(schema_hosts.RestartedHosts(asked))
+
+
+def _format(stored: hosts.FormatState) -> schema_hosts.StoredFormatView:
+    since = None if stored.since is None else time_of(int(stored.since.timestamp() * 1_000))
+    return schema_hosts.StoredFormatView(stored.written, stored.announced, since, stored.newest, list(stored.held_back))
 
 
 def _shards(copied: CopyStatus) -> schema_hosts.ShardsView:
@@ -46,7 +49,8 @@ def _shards(copied: CopyStatus) -> schema_hosts.ShardsView:
 
 def _at_stake(seen: AtStake) -> schema_hosts.AtStakeView:
     total = {currency: money(micro) for currency, micro in seen.total.items()}
-    return schema_hosts.AtStakeView(total, seen.complete, time_of(seen.at_ms))
+    unheld = {currency: money(micro) for currency, micro in seen.unheld.items()}
+    return schema_hosts.AtStakeView(total, seen.complete, time_of(seen.at_ms), unheld, seen.unknown)
 
 
 def _host(one: HostRow) -> schema_hosts.HostView:
@@ -83,7 +87,7 @@ OPERATIONS: Final = (
         "hosts.read",
         answer=schema_hosts.StoreStatusView,
         description="A host that stops leaves at once; one that is killed is `lost` ten seconds later, and is listed"
-        " for ten minutes more.",
+        " for ten minutes more. Where a store does not answer, `unknown` says what is missing, and the rest is there.",
     ),
     Operation(
         "POST",

@@ -43,15 +43,27 @@ class WaitingView(Struct, frozen=True):
     """False: there are more records than were read; `debited` is of some."""
 
 
+class UnheldView(Struct, frozen=True):
+    peer: str
+    """Of the sessions; other: of many."""
+    currency: Currency
+    money: Money
+    """Charged in the last 24 hours for use that nothing was held for when it was reported."""
+
+
 class ExposureView(Struct, frozen=True):
     total: dict[str, Money]
     """By currency: held, owed and set aside; what is held on credit and owed too is counted once."""
     held: list[HeldView]
     complete: bool
-    """False: there are more open sessions than were read; `held` and `total` are of some."""
+    """False: there are more open sessions than were read, or some could not be; `held` and `total` are of some."""
     held_on_credit: dict[str, Money]
     """Part of both held and owed."""
     owed: list[OwedView] | None
-    """null while PostgreSQL does not answer; likewise the next two."""
+    """null where it could not be read, and `unknown` says why; likewise the next three."""
     set_aside: list[AsideView] | None
     waiting: WaitingView | None
+    unheld: list[UnheldView] | None
+    """What sessions that failed open, or ended, reported afterwards. It was charged: it is not in the total."""
+    unknown: list[str]
+    """What could not be read within seconds, each with why; the rest is as it is now."""

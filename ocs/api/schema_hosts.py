@@ -72,18 +72,28 @@ class AtStakeView(Struct, frozen=True):
     total: dict[str, Money]
     """By currency, as `total` of `GET /v1/exposure`."""
     complete: bool
-    """False: there are more open sessions than were read; `total` is of some."""
+    """False: `total` is of some: there are more open sessions than were read, or a part could not be read."""
     at: Time
     """It is looked at again when it is asked for after a minute."""
+    unheld: dict[str, Money]
+    """Charged in the last 24 hours for use that nothing was held for; not in the total (`GET /v1/exposure`)."""
+    unknown: list[str]
+    """What could not be read then."""
 
 
 class StoreStatusView(Struct, frozen=True):
     hosts: list[HostView]
-    format: StoredFormatView
+    """None while PostgreSQL does not answer, which alone knows them: `unknown` says so."""
+    format: StoredFormatView | None
+    """Null likewise."""
     shards: ShardsView | None
-    """Null: the live store does not answer."""
+    """Null: a store does not answer."""
     at_stake: AtStakeView | None
-    """Null: the caller lacks the permission `ledger.read`, or a store does not answer."""
+    """Null: the caller lacks the permission `ledger.read`, or no store answers."""
+    here: dict[str, str]
+    """Stores and processes as the host that answers sees them, as `/readyz` says: `ok`, or what is wrong."""
+    unknown: list[str]
+    """What could not be read within seconds, each with why."""
 
 
 class RestartHosts(Input, frozen=True):

@@ -15,6 +15,10 @@ class AtStake(NamedTuple):
     complete: bool
     """All open sessions were read."""
     at_ms: int
+    unheld: dict[str, int]
+    """Micro-units by currency that came in lately and nothing was held for; it is not in the total."""
+    unknown: list[str]
+    """What could not be read."""
 
 
 class LatelyAtStake:

@@ -1,20 +1,29 @@
-"""Money at stake: what was granted and is not reported yet, what accounts owe, what is not in PostgreSQL yet, and what
-was used and not charged (docs/monitoring.md, "Money at stake")."""
+"""Money at stake: what was granted and is not reported yet, what accounts owe, what is not in PostgreSQL yet, what was
+used and not charged, and what came in that nothing was held for (docs/monitoring.md, "Money at stake").
+
+Each part is asked for by itself and has a limit; of one that cannot be read the answer says so, and shows the others.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from balances.keys import SHARDS
 from balances.ledger.debts import OwedMoney, owed
 from balances.ledger.live_sessions import START, by_due
 from balances.ledger.reader import STORE_AWAY, StreamReader
+from balances.ledger.record import RecordId
 from balances.ledger.writer import read_cursors
+from balances.redis.primaries import Primary
 from balances.structs.session import SessionState
 from ocs.backoffice.at_stake import AtStake
 from ocs.backoffice.errors import Unavailable
-from ocs.stores.bounded_postgres import Away, within
+from ocs.stores.bounded_postgres import within
+from ocs.stores.unheld_money import UnheldMoney, lately
 from tariffs.units import Kind
 
 if TYPE_CHECKING:
@@ -26,11 +35,14 @@ SESSIONS_MAX: Final = 20_000
 """Open sessions that are read for one answer."""
 RECORDS_MAX: Final = 2_000
 """Records that are read of those that are not copied."""
-READ_S: Final = 20.0
+READ_S: Final = 5.0
+"""For each part; they are read side by side."""
 
 LATELY_SESSIONS_MAX: Final = 2_000
 """Likewise for the status."""
 LATELY_READ_S: Final = 2.0
+
+T = TypeVar("T")
 
 
 class HeldMoney(NamedTuple):
@@ -62,9 +74,13 @@ class Exposure(NamedTuple):
     on_credit: dict[str, int]
     """Of what is held, what is counted among `owed` too, by currency."""
     owed: dict[str, OwedMoney] | None
-    """None: PostgreSQL does not answer; likewise the others."""
+    """None: not known, and `unknown` says why; likewise the others."""
     waiting: WaitingRecords | None
     set_aside: list[SetAside] | None
+    unheld: list[UnheldMoney] | None
+    """Of the last hours; it was charged, so it is not in the total."""
+    unknown: list[str]
+    """What could not be read, each with why."""
 
     def total(self) -> dict[str, int]:
         """By currency, of all that is known and is money."""
@@ -80,57 +96,98 @@ class Exposure(NamedTuple):
         return {currency: micro for currency, micro in sorted(found.items()) if micro}
 
 
+class _HeldSums:
+    """Of one primary, as far as it was read."""
+
+    def __init__(self) -> None:
+        self.sessions, self.money = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        self.on_credit: dict[str, tuple[str, int]] = {}
+        self.complete = False
+
+
 async def at_stake_lately(backoffice: BackOffice) -> AtStake | None:
-    """Totals that are cheap enough for the status; None: a store does not answer in time."""
+    """Totals that are cheap enough for the status; None: no store answers in time."""
     return await backoffice.at_stake.seen(backoffice.now_ms, partial(_at_stake, backoffice))
 
 
 async def _at_stake(backoffice: BackOffice, now_ms: int) -> AtStake | None:
     try:
-        held, complete, on_credit = await within(LATELY_READ_S, _held(backoffice, LATELY_SESSIONS_MAX))
-        debts, aside = await owed(backoffice.pool), await _set_aside(backoffice)
-    except STORE_AWAY:
+        found = await _exposure(backoffice, LATELY_SESSIONS_MAX, LATELY_READ_S)
+    except Unavailable:
         return None
-    except Away:
-        return None
-    return AtStake(Exposure(held, complete, on_credit, debts, None, aside).total(), complete, now_ms)
+    unheld = Counter[str]()
+    for one in found.unheld or ():
+        unheld[one.currency] += one.micro
+    is_complete = found.complete and found.owed is not None and found.set_aside is not None
+    return AtStake(found.total(), is_complete, now_ms, dict(sorted(unheld.items())), found.unknown)
 
 
 async def exposure(backoffice: BackOffice) -> Exposure:
-    """As it is now. Raises Unavailable where the live store does not answer in time."""
-    try:
-        held, complete, on_credit = await within(READ_S, _held(backoffice, SESSIONS_MAX))
-    except STORE_AWAY as why:
-        raise Unavailable(f"the live store cannot be read: {str(why) or type(why).__name__}") from None
-    try:
-        debts, waiting, aside = await owed(backoffice.pool), await _waiting(backoffice), await _set_aside(backoffice)
-    except Away:
-        return Exposure(held, complete, on_credit, None, None, None)
-    return Exposure(held, complete, on_credit, debts, waiting, aside)
+    """As it is now. Raises Unavailable where no store answers in time."""
+    return await _exposure(backoffice, SESSIONS_MAX, READ_S)
 
 
-async def _held(backoffice: BackOffice, sessions_max: int) -> tuple[list[HeldMoney], bool, dict[str, int]]:
-    sessions, money = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-    on_credit: dict[str, tuple[str, int]] = {}
-    seen, complete = 0, True
-    async for found in by_due(backoffice.redis, START):
+async def _exposure(backoffice: BackOffice, sessions_max: int, read_s: float) -> Exposure:
+    unknown: list[str] = []
+
+    async def part(what: str, work: Awaitable[T]) -> T | None:
+        try:
+            return await within(read_s, work)
+        except STORE_AWAY as why:  # PostgreSQL's Away too
+            unknown.append(f"{what}: {str(why) or f'no answer within {read_s:g} s'}")
+        return None
+
+    await part("which servers have the live store", backoffice.primaries.look())
+    primaries = backoffice.primaries.all()
+    nobody = SHARDS - sum(len(primary.shards) for primary in primaries)
+    if nobody:
+        unknown.append(f"held money of {nobody} of {SHARDS} shards: no server has them now")
+    sums = [_HeldSums() for _ in primaries]
+    each_max = -(-sessions_max // max(len(primaries), 1))
+    reads = [
+        part(
+            f"held money at {primary.name} ({len(primary.shards)} of {SHARDS} shards)",
+            _held(primary, found, each_max, backoffice.now_ms()),
+        )
+        for primary, found in zip(primaries, sums, strict=True)
+    ]
+    _, (debts, waiting, aside, unheld) = await asyncio.gather(
+        asyncio.gather(*reads),
+        asyncio.gather(
+            part("owed", owed(backoffice.pool)),
+            part("not in PostgreSQL yet", _waiting(backoffice)),
+            part("set aside", _set_aside(backoffice)),
+            part("came in unheld", lately(backoffice.pool)),
+        ),
+    )
+    if debts is None and aside is None and not any(one.complete or one.sessions for one in sums):
+        raise Unavailable("no store can be read: " + "; ".join(unknown))
+    sessions, money, on_credit = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[str]()
+    for one in sums:
+        sessions.update(one.sessions)
+        money.update(one.money)
+        for currency, micro in one.on_credit.values():
+            on_credit[currency] += micro
+    held = [HeldMoney(*key, count, money[key]) for key, count in sorted(sessions.items())]
+    complete = not nobody and all(one.complete for one in sums)
+    return Exposure(held, complete, dict(on_credit), debts, waiting, aside, unheld, sorted(unknown))
+
+
+async def _held(primary: Primary, sums: _HeldSums, sessions_max: int, now_ms: int) -> None:
+    seen = 0
+    async for found in by_due(primary.client, START, sorted(primary.shards)):
         if seen == sessions_max:
-            complete = False
-            break
+            return
         seen += 1
         if found.session.state != SessionState.OPEN:
             continue
         account = found.account
         micro = money_held(account, found.session)
-        sessions[found.session.peer, account.currency] += 1
-        money[found.session.peer, account.currency] += micro
+        sums.sessions[found.session.peer, account.currency] += 1
+        sums.money[found.session.peer, account.currency] += micro
         if micro:
-            on_credit[account.id] = (account.currency, held_on_credit(account, backoffice.now_ms()))
-    by_currency = Counter[str]()
-    for currency, micro in on_credit.values():
-        by_currency[currency] += micro
-    held = [HeldMoney(*key, count, money[key]) for key, count in sorted(sessions.items())]
-    return held, complete, dict(by_currency)
+            sums.on_credit[account.id] = (account.currency, held_on_credit(account, now_ms))
+    sums.complete = True
 
 
 def money_held(account: Account, session: Session) -> int:
@@ -153,19 +210,28 @@ def held_on_credit(account: Account, now_ms: int) -> int:
 async def _waiting(backoffice: BackOffice) -> WaitingRecords:
     cursors = (await read_cursors(backoffice.pool)).at
     debited, entries, read = Counter[str](), 0, 0
-    for primary in (await backoffice.primaries_now()).all():
+    for primary in backoffice.primaries.all():
         reader = StreamReader(primary)
         _, heads = await reader.heads(sorted(primary.shards))
         entries += (await reader.lag({shard: cursors[shard] for shard in heads}, heads)).entries
         for shard, head in heads.items():
             if head <= cursors[shard] or read >= RECORDS_MAX:
                 continue
-            for call in await reader.span(shard, cursors[shard], head, RECORDS_MAX - read):
-                read += 1
-                for entry in call.record.entries:
-                    if entry.kind == Kind.MONEY and entry.amount < 0:
-                        debited[call.record.currency] -= entry.amount
+            read += await _debits(reader, shard, cursors[shard], head, RECORDS_MAX - read, debited)
     return WaitingRecords(entries, dict(debited), read >= entries)
+
+
+async def _debits(
+    reader: StreamReader, shard: int, cursor: RecordId, head: RecordId, most: int, debited: Counter[str]
+) -> int:
+    """Add what the records between the two debited; returns how many were read."""
+    read = 0
+    for call in await reader.span(shard, cursor, head, most):
+        read += 1
+        for entry in call.record.entries:
+            if entry.kind == Kind.MONEY and entry.amount < 0:
+                debited[call.record.currency] -= entry.amount
+    return read
 
 
 async def _set_aside(backoffice: BackOffice) -> list[SetAside]:

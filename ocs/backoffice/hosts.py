@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from balances.ledger.formats import stored_format
 from balances.ledger.reader import STORE_AWAY
@@ -14,12 +16,19 @@ from ocs.backoffice.errors import NotFound
 from ocs.backoffice.exposure import at_stake_lately
 from ocs.keeper.formats import holding_back
 from ocs.stores import hosts
+from ocs.stores.bounded_postgres import within
 from ocs.stores.hosts import HostRow
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
     from ocs.backoffice.at_stake import AtStake
     from ocs.backoffice.backoffice import BackOffice
+
+
+PART_S: Final = 5.0
+"""For each part of the status; they are read side by side."""
+
+T = TypeVar("T")
 
 
 class FormatState(NamedTuple):
@@ -35,31 +44,55 @@ class FormatState(NamedTuple):
 
 class StoreStatus(NamedTuple):
     hosts: Sequence[HostRow]
-    format: FormatState
+    format: FormatState | None
+    """None: PostgreSQL does not answer, and nobody knows the hosts either."""
     copied: ledger.CopyStatus | None
-    """None: the live store does not answer."""
+    """None: a store does not answer."""
     at_stake: AtStake | None
-    """None: not asked for, or a store does not answer."""
+    """None: not asked for, or no store answers."""
+    here: Mapping[str, str]
+    """Stores and processes as the host that answers sees them, `ok` or what is wrong."""
+    unknown: Sequence[str]
+    """What could not be read, each with why."""
 
 
 async def status(backoffice: BackOffice, *, sees_money: bool) -> StoreStatus:
+    """What is known: where a store does not answer, the rest is there all the same."""
+    unknown: list[str] = []
+
+    async def part(what: str, work: Awaitable[T]) -> T | None:
+        try:
+            return await within(PART_S, work)
+        except STORE_AWAY as why:  # PostgreSQL's Away too
+            unknown.append(f"{what}: {str(why) or f'no answer within {PART_S:g} s'}")
+        return None
+
+    found, copied, here = await asyncio.gather(
+        part("hosts and stored format", _hosts(backoffice)),
+        part("how far PostgreSQL is", ledger.copy_status(backoffice)),
+        backoffice.checks(),
+    )
+    at_stake = await at_stake_lately(backoffice) if sees_money else None
+    if sees_money and at_stake is None:
+        unknown.append("at stake: no store answers")
+    for what in copied.unread if copied is not None else ():
+        unknown.append(f"how far PostgreSQL is: {what}")
+    rows, state = found if found is not None else ((), None)
+    return StoreStatus(rows, state, copied, at_stake, here, unknown)
+
+
+async def _hosts(backoffice: BackOffice) -> tuple[Sequence[HostRow], FormatState]:
     found = await hosts.listed(backoffice.pool)
     stored = await stored_format(backoffice.pool)
     since = await backoffice.pool.fetchval("SELECT format_at FROM store")
     newest = max([stored.written, *(host.reads.newest for host in found if host.alive)])
     held_back: Sequence[str] = ()
-    copied = None
-    try:
-        if stored.announced == stored.written < newest:
+    if stored.announced == stored.written < newest:
+        with contextlib.suppress(*STORE_AWAY):
             held_back = holding_back(found, await named_lately(backoffice.redis), stored.written + 1)
-        copied = await ledger.copy_status(backoffice)
-    except STORE_AWAY:
-        pass
-    at_stake = await at_stake_lately(backoffice) if sees_money and copied is not None else None
     there = {host.name for host in found if host.alive}
     shown = [host for host in found if host.alive or not (host.left or host.name in there)]
-    state = FormatState(stored.written, stored.announced, since, newest, held_back)
-    return StoreStatus(shown, state, copied, at_stake)
+    return shown, FormatState(stored.written, stored.announced, since, newest, held_back)
 
 
 async def restart(backoffice: BackOffice, names: Sequence[str], *, actor: str) -> list[str]:

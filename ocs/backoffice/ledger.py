@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from balances.keys import SHARDS
 from balances.ledger import quarantine
 from balances.ledger import verify as proof
 from balances.ledger.quarantine import Held
-from balances.ledger.reader import StreamReader
+from balances.ledger.reader import STORE_AWAY, Lag, StreamReader
+from balances.ledger.record import RecordId
 from balances.ledger.restore import rebuild as rebuild_from
 from balances.ledger.verify import VerifyReport
 from balances.ledger.writer import read_cursors
+from balances.redis.primaries import Primary
 from ocs.audit import chain
 from ocs.events.unsound import in_a_line, tell_unsound
 from ocs.master.bring_in import bring_in
 from ocs.stores import verifications, witness
+from ocs.stores.bounded_postgres import within
 from ocs.stores.verifications import Verification
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
+
+
+READ_S: Final = 3.0
+"""For the heads of one server."""
 
 
 async def verify(backoffice: BackOffice, caller: str) -> VerifyReport:
@@ -61,6 +69,7 @@ class ShardCopy(NamedTuple):
 
 class CopyStatus(NamedTuple):
     lag: int
+    """Records, of the shards that could be read."""
     oldest_ms: int
     """Of what is not copied; 0: nothing is not."""
     stopped: int
@@ -69,26 +78,37 @@ class CopyStatus(NamedTuple):
     lost_answers: int
     verified: Verification | None
     """The last whole proof."""
+    unread: Sequence[str]
+    """What is missing in it: servers of the live store that did not answer, shards that no server has."""
 
 
 async def copy_status(backoffice: BackOffice) -> CopyStatus:
-    """How far PostgreSQL is behind the live store, what is stopped, who is in quarantine."""
+    """How far PostgreSQL is behind the live store, what is stopped, who is in quarantine. Raises STORE_AWAY where no
+    server of the live store can be read."""
     cursors = await read_cursors(backoffice.pool)
     shards: dict[int, ShardCopy] = {
         shard: ShardCopy(shard, str(cursor), "", 0, cursors.stopped.get(shard, ""))
         for shard, cursor in sorted(cursors.at.items())
     }
     lag, oldest_ms = 0, 0
-    for primary in (await backoffice.primaries_now()).all():
-        reader = StreamReader(primary)
-        _, heads = await reader.heads(sorted(primary.shards))
-        for shard, head in heads.items():
-            at = cursors.at[shard]
-            behind = (await reader.lag({shard: at}, heads)).entries if head > at else 0
+    primaries = (await backoffice.primaries_now()).all()
+    unread, away = [], []
+    for primary in primaries:
+        try:
+            found, whole = await within(READ_S, _copied(primary, cursors.at))
+        except STORE_AWAY as why:
+            away.append(why)
+            text = str(why) or f"no answer within {READ_S:g} s"
+            unread.append(f"{primary.name} ({len(primary.shards)} of {SHARDS} shards): {text}")
+            continue
+        for shard, (head, behind) in found.items():
             shards[shard] = shards[shard]._replace(head=str(head), lag=behind)
-        whole = await reader.lag({shard: cursors.at[shard] for shard in heads}, heads)
         lag += whole.entries
         oldest_ms = min(filter(None, (oldest_ms, whole.oldest_ms)), default=0)
+    if away and len(away) == len(primaries):
+        raise away[0]
+    if nobody := SHARDS - sum(len(primary.shards) for primary in primaries):
+        unread.append(f"{nobody} of {SHARDS} shards: no server has them now")
     return CopyStatus(
         lag,
         oldest_ms,
@@ -97,7 +117,19 @@ async def copy_status(backoffice: BackOffice) -> CopyStatus:
         await quarantine.held(backoffice.pool),
         await backoffice.pool.fetchval("SELECT count(*) FROM lost_answers WHERE accepted_at IS NULL"),
         await verifications.last(backoffice.pool),
+        unread,
     )
+
+
+async def _copied(primary: Primary, cursors: Mapping[int, RecordId]) -> tuple[dict[int, tuple[RecordId, int]], Lag]:
+    """Head and lag of each of its shards, and the lag of all of them."""
+    reader = StreamReader(primary)
+    _, heads = await reader.heads(sorted(primary.shards))
+    found = {}
+    for shard, head in heads.items():
+        at = cursors[shard]
+        found[shard] = (head, (await reader.lag({shard: at}, heads)).entries if head > at else 0)
+    return found, await reader.lag({shard: cursors[shard] for shard in heads}, heads)
 
 
 async def lost_answers(backoffice: BackOffice) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from ocs.cli.exposure import amounts
 from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -21,8 +22,14 @@ def status(server: Remote, processes: bool, as_json: bool) -> None:
     """All hosts of the store: roles, builds, who is connected; the stored format; how far PostgreSQL is."""
 
     def table(found: Any) -> None:
+        if found["format"] is None:
+            say("the hosts are not known now; this one:")
+        for what, how in found["here"].items():
+            if how != "ok" or found["format"] is None:
+                say(f"  {what}: {how}")
         columns = ("host", "roles", "state", "since", "build", "formats", "peers", "radius clients", "http")
-        rows("hosts", columns, [_line(host) for host in found["hosts"]])
+        if found["format"] is not None:
+            rows("hosts", columns, [_line(host) for host in found["hosts"]])
         for host in found["hosts"]:
             if host["state"] != "ready" and host["why"]:
                 say(f"{host['name']}: {host['why']}")
@@ -39,6 +46,8 @@ def status(server: Remote, processes: bool, as_json: bool) -> None:
         _say_format(found["format"])
         _say_shards(found["shards"])
         _say_at_stake(found.get("at_stake"))
+        for why in found["unknown"]:
+            say(f"not known: {why}")
 
     show(server.get("status"), as_json, table)
 
@@ -86,7 +95,10 @@ def restart(server: Remote, rolling: bool, hosts: tuple[str, ...], wait: bool, a
     said: dict[str, str] = {}
     while wait and waiting:
         asyncio.run(asyncio.sleep(LOOK_S))
-        found = {host["name"]: host for host in server.get("status")["hosts"] if host["state"] != "lost"}
+        seen = server.get("status")
+        if seen["format"] is None:  # PostgreSQL does not answer: nobody knows the hosts now
+            continue
+        found = {host["name"]: host for host in seen["hosts"] if host["state"] != "lost"}
         for name in sorted(waiting):
             host = found.get(name)
             if host is None or not host["restart"]:
@@ -124,6 +136,8 @@ def _formats(host: Any) -> str:
 
 
 def _say_format(stored: Any) -> None:
+    if stored is None:  # that it is not known is said of all that is not
+        return
     if stored["announced"] != stored["written"]:
         say(f"stored format {stored['written']} is written, {stored['announced']} is announced and follows in seconds")
         return
@@ -139,7 +153,6 @@ def _say_format(stored: Any) -> None:
 
 def _say_shards(shards: Any) -> None:
     if shards is None:
-        say("shards: the live store does not answer")
         return
     oldest = f", the oldest of {shards['oldest']}" if shards["oldest"] else ""
     say(f"{shards['lag_entries']} records are not in PostgreSQL yet{oldest}")
@@ -153,5 +166,5 @@ def _say_at_stake(seen: Any) -> None:
     if seen is None:  # not for this caller, or not known
         return
     least = "" if seen["complete"] else "at least "
-    total = ", ".join(f"{money} {currency}" for currency, money in seen["total"].items()) or "nothing"
-    say(f"at stake: {least}{total}, at {seen['at']}: `ocs exposure`")
+    unheld = f"; {amounts(seen['unheld'])} came in in 24 h that nothing was held for" if seen["unheld"] else ""
+    say(f"at stake: {least}{amounts(seen['total'])}{unheld}, at {seen['at']}: `ocs exposure`")

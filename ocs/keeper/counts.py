@@ -48,6 +48,9 @@ class KeeperStats(msgspec.Struct):
     trimmed: int = 0
     restored: int = 0
     alarms: int = 0
+    """Promises that did not hold."""
+    failures: Counts = {}
+    """Errors that nobody foresaw, by work."""
     debited: Counts = {}
     """Micro-units by service and currency, as the records say; refunds are not taken off."""
     posted: Counts = {}
@@ -57,6 +60,8 @@ class KeeperStats(msgspec.Struct):
     """Of the live store: what it uses, and its maxmemory (0: none)."""
     stream_entries: int = 0
     """Records in all streams; those that are copied are trimmed a little later."""
+    unheld: Counts = {}
+    """Micro-units of use that nothing was held for, by peer, mark and currency."""
     marked: Counts = {}
     """Usage records by service and mark (Flag)."""
     set_aside: Counts = {}
@@ -67,8 +72,14 @@ class KeeperLog(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
-def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
-    """Count a record; called once for each."""
+UNHELD: Final = Flag.UNMATCHED | Flag.LATE
+"""Marks of use that nothing was held for: of a session that was never granted, or had ended."""
+PEERS_MAX: Final = 100
+"""Peers that are told apart among those; of others it is "other"."""
+
+
+def count(record: Record, peer: str, tallies: KeeperStats, log: KeeperLog) -> None:
+    """Count a record; called once for each. peer: of its session, "" where it is of none"""
     for entry in record.entries:
         if entry.why != "usage" and entry.kind == Kind.MONEY:
             _add(tallies.posted, (entry.why, "in" if entry.amount > 0 else "out", record.currency), abs(entry.amount))
@@ -77,7 +88,11 @@ def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
         cost += usage.cost
         if marks := usage.flags & _MARKS:  # hardly any has one
             for flag in Flag(marks):
-                _add(tallies.marked, (record.service, str(flag.name).lower()), 1)
+                mark = str(flag.name).lower()
+                _add(tallies.marked, (record.service, mark), 1)
+                if flag & UNHELD and usage.cost > 0:
+                    known = len(tallies.unheld) < PEERS_MAX or (peer, mark, record.currency) in tallies.unheld
+                    _add(tallies.unheld, (peer if known else "other", mark, record.currency), usage.cost)
         if usage.set_aside:  # charging.md section 2: an alarm
             why = Suspense(usage.set_aside).word
             _add(tallies.set_aside, (record.service, why), 1)

@@ -96,7 +96,7 @@ class Expirer:
             await self._end(due, now_ms, extended_ms)
             self._news.expire.update(mine)
             if looked_at >= SWEEP_MAX:
-                self._rounds.alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
+                self._rounds.remark(f"sweep: more than {SWEEP_MAX} members were due at once")
                 break
 
     async def _look(self, primary: Primary, shards: list[int]) -> None:

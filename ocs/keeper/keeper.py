@@ -71,6 +71,7 @@ from ocs.keeper.watch import LagWatch
 from ocs.master import voucher_tries
 from ocs.stores.guard import Guard
 from ocs.stores.hosts import listed
+from ocs.stores.unheld_money import UnheldBook
 from ocs.telemetry.standing_alarms import AlarmLog, StandingAlarms
 
 KEPT_MS: Final = 30 * 86_400_000
@@ -173,6 +174,7 @@ class Keeper:
         self.stats = stats = KeeperStats()
         self.owed: dict[str, OwedMoney] = {}
         """By currency, as of the last look; empty where another keeper looks."""
+        self._unheld = UnheldBook(self.stats.unheld)
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
         self.now_ms = self._now_ms = now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
@@ -288,7 +290,7 @@ class Keeper:
             now_ms=now_ms,
             open_shards=lambda: self.copies.open_shards,
         )
-        self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
+        self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.remark)
 
     @property
     def why(self) -> str:
@@ -540,6 +542,8 @@ class Keeper:
         """By one keeper, so that each debt is told once."""
         is_ours = not self.why and self._leases.has("copy")
         self.owed = await debts.owed(self._pool) if is_ours else {}
+        if is_ours:
+            await self._unheld.add(self._pool)
 
     async def _finish_transfers(self) -> None:
         if not self.why and self._leases.has("copy"):

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from balances.ledger.reader import STORE_AWAY
+from balances.ledger.reader import STORE_AWAY, answering
 from balances.ledger.supervision import Supervision
 from balances.redis.primaries import Primaries, Primary
 
@@ -38,7 +38,7 @@ class Leases:
         for primary in sorted(self._primaries.all(), key=lambda one: min(one.shards)):
             asked_s = self._loop.time()
             try:
-                async with asyncio.timeout(ASK_S):
+                async with answering(ASK_S):
                     self._ours = await self._supervision.leases(primary, self._names, LEASE_MS)
             except STORE_AWAY as why:
                 away = why

@@ -16,8 +16,9 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     lag_entries, lag_ms = meter.counts(metrics.LAG_ENTRIES), meter.counts(metrics.LAG_SECONDS)
     stopped, quarantined = meter.counts(metrics.STOPPED), meter.counts(metrics.QUARANTINED)
     sessions, holds, held = (meter.counts(metric) for metric in (metrics.SESSIONS, metrics.HOLDS, metrics.HELD))
-    owed = meter.counts(metrics.OWED)
+    owed, by_peer, unheld = (meter.counts(metric) for metric in (metrics.OWED, metrics.HELD_BY_PEER, metrics.UNHELD))
     alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
+    failed = meter.counts(metrics.KEEPER_FAILED)
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
     set_aside, session_requests = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.SESSION_ASKED)
     risks, behind = meter.counts(metrics.STORE_RISKS), meter.counts(metrics.EVENTS_BEHIND)
@@ -48,6 +49,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         risks.update(dict.fromkeys(risks, 0))
         risks.update({(risk.name,): 1 for risk in it.guard.found})
         alarms["keeper",] = it.stats.alarms
+        failed.update(it.stats.failures)
         proofs = it.verifying
         alarms.update({(name,): count for name, count in proofs.found.items()})
         sampled[()] = proofs.sampled
@@ -55,6 +57,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
             findings[()], verified_ms[()] = proofs.findings, it.now_ms() - proofs.ended_ms
         debited.update(it.stats.debited)
         marked.update(it.stats.marked)
+        unheld.update(it.stats.unheld)
         posted.update(it.stats.posted)
         set_aside.update(it.stats.set_aside)
         behind.clear()
@@ -87,8 +90,10 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more
             held.update({(currency,): micro for currency, micro in totals.held_micro.items()})
+            by_peer.update(dict.fromkeys(by_peer, 0))
+            by_peer.update(totals.held_by_peer)
         else:  # another keeper counts them
-            for counts in (sessions, holds, held):
+            for counts in (sessions, holds, held, by_peer):
                 counts.clear()
 
     return tell

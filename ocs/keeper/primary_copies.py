@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from balances.ledger.opening import Opened
-from balances.ledger.reader import STORE_AWAY, Pulse, StreamReader, StreamRoom
+from balances.ledger.reader import STORE_AWAY, Pulse, StreamReader, StreamRoom, answering
 from balances.ledger.record import RecordId
 from balances.ledger.supervision import Supervision
 from balances.ledger.sync import Sync
@@ -204,7 +204,7 @@ class PrimaryCopies:
                 raise what
 
     async def _alive(self, primary: Primary, now_ms: int) -> None:
-        async with asyncio.timeout(ALIVE_S):
+        async with answering(ALIVE_S):
             await self._supervision.alive(primary, now_ms)
 
     async def rooms(self) -> list[StreamRoom]:

@@ -49,7 +49,8 @@ class Reauthorizer:
                     continue
                 self._enforcer.want(shard, call)
                 self._totals.see(shard, call)
-                count(call.record, self._stats, self._log)
+                after = call.session_after
+                count(call.record, after.peer if after is not None else "", self._stats, self._log)
             self._seen[shard] = max(seen, found[-1].id)
 
     async def look_at_once(self, sync: Sync) -> None:

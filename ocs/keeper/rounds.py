@@ -52,29 +52,41 @@ class Rounds:
         try:
             await work()
         except (*STORE_AWAY, *AWAY) as why:
-            times = self._seldom.times((name, type(why)))
-            if times:
-                store = "redis" if of_redis(why) else "postgres"
-                text = str(why) or type(why).__name__
-                self._log.warning("keeper.store_away", store=store, work=name, why=text, times=times)
-            await asyncio.sleep(0.5)
+            await self._store_away(name, why)
         except CursorMoved:
             self._stats.conflicts += 1
         except NotOpen as why:
             self._log.info("keeper.not_open", work=name, why=str(why))
             await asyncio.sleep(0.2)
         except Exception as why:
+            if of_redis(why):
+                await self._store_away(name, why)
+                return
             self.failed(name, why)
             await asyncio.sleep(0.5)
 
+    async def _store_away(self, name: str, why: Exception) -> None:
+        if times := self._seldom.times((name, type(why))):
+            store = "redis" if of_redis(why) else "postgres"
+            text = str(why) or type(why).__name__
+            self._log.warning("keeper.store_away", store=store, work=name, why=text, times=times)
+        await asyncio.sleep(0.5)
+
     def failed(self, name: str, why: Exception) -> None:
-        """Count a failure, and log it at most once an interval, with the number of failures."""
+        """Count an error that nobody foresaw, and log it at most once an interval, with the number of failures. It says
+        nothing about the books: that is `alarm`."""
+        failures = self._stats.failures
+        failures[name,] = failures.get((name,), 0) + 1
         if times := self._failures.times((name, type(why)), self._now_ms()):
-            self.alarm(f"{name}: {why!r}" + (f" ({times} times)" if times > 1 else ""))
+            self._log.error("keeper.failed", work=name, why=repr(why), times=times)
 
     def alarm(self, text: str) -> None:
-        """Log an alarm: a person has to act."""
+        """Log that what the server promises does not hold: a person has to act, and it counts as a failed proof."""
         self._stats.alarms += 1
+        self._log.error("keeper.alarm", what=text)
+
+    def remark(self, text: str) -> None:
+        """Log what a person has to look at, with the books in order."""
         self._log.error("keeper.alarm", what=text)
 
     async def _again(self, name: str, work: Work, every_s: float) -> None:

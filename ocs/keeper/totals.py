@@ -1,4 +1,5 @@
-"""Number of open sessions, of lines with a hold, and the money held: kept from the records that the keeper reads.
+"""Number of open sessions, of lines with a hold, and the money held, by peer too: kept from the records that the keeper
+reads.
 
 A record carries its account and session as they are after it, so what is kept of an open session is replaced, never
 added to: a record that is read twice, or one that was missed, makes no lasting difference. What was there before the
@@ -33,6 +34,10 @@ AGAIN: Final = 50
 OPEN_MAX: Final = 1_000_000
 """Sessions that are kept in mind, 100 octets each. Where there are more, none are, and no totals given."""
 
+PEERS_MAX: Final = 200
+"""Peers that are told apart, with the currencies of their sessions; what is held for others is of OTHERS."""
+OTHERS: Final = "other"
+
 # Members of an enumeration take longer to compare than all else of a record.
 _MONEY: Final = int(Kind.MONEY)
 _OPEN: Final = int(SessionState.OPEN)
@@ -41,6 +46,9 @@ _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 
 Held = tuple[str, int]
 """Currency and micro-units."""
+
+# What a session holds, in one number, because there may be a million of them: lines, place of its peer, micro-units.
+_LINES, _PLACE = 8, 24
 
 
 class ShardTotals:
@@ -52,7 +60,7 @@ class ShardTotals:
         self.sessions: set[int] = set()
         """The open ones."""
         self.holds: dict[int, int] = {}
-        """Sessions with holds, and of how many lines."""
+        """Sessions with holds: lines, place of the peer and micro-units, packed."""
         self.held: dict[int, Held] = {}
         """Accounts of which money is held."""
         self.verified: RecordId | None = None
@@ -87,6 +95,15 @@ class Totals:
         self.sessions, self.holds = 0, 0
         self.held_micro = Counter[str]()
         """By currency."""
+        self._places: dict[tuple[str, str], int] = {}
+        """Of peers and currencies in `_by_place`."""
+        self._by_place: list[int] = []
+        """Micro-units that sessions hold."""
+
+    @property
+    def held_by_peer(self) -> dict[tuple[str, ...], int]:
+        """Micro-units that open sessions hold, by peer and currency."""
+        return {of: self._by_place[place] for of, place in self._places.items()}
 
     @property
     def complete(self) -> bool:
@@ -122,7 +139,8 @@ class Totals:
         if call.account_after is not None:
             self._account(shard, hash(call.account_after.id), call.account_after, told)
         if call.session_after is not None:
-            self._session(shard, hash((call.record.account, call.session_after.id)), call.session_after, told)
+            name = hash((call.record.account, call.session_after.id))
+            self._session(shard, name, call.session_after, call.account_after, told)
 
     def _account(self, shard: int, name: int, account: Account, told: set[int] | None) -> None:
         if told is not None:
@@ -146,18 +164,36 @@ class Totals:
         elif before is not None:
             del held[name]
 
-    def _session(self, shard: int, name: int, session: SessionHead, told: set[int] | None) -> None:
+    def _session(
+        self, shard: int, name: int, session: SessionHead, account: Account | None, told: set[int] | None
+    ) -> None:
         if told is not None:
             told.add(name)
-        self._put(shard, name, session.state == _OPEN, session.holds)
+        lines = session.holds
+        if lines and account is not None:
+            lines |= self._place(session.peer, account.currency) << _LINES | _money(session, account) << _PLACE
+        self._put(shard, name, session.state == _OPEN, lines)
 
-    def _put(self, shard: int, name: int, is_open: bool, lines: int) -> None:
+    def _place(self, peer: str, currency: str) -> int:
+        place = self._places.get((peer, currency))
+        if place is None:
+            if len(self._places) >= PEERS_MAX and peer != OTHERS:
+                return self._place(OTHERS, currency)
+            place = self._places[peer, currency] = len(self._by_place)
+            self._by_place.append(0)
+        return place
+
+    def _put(self, shard: int, name: int, is_open: bool, holds: int) -> None:
         part = self._shards[shard]
         before = part.holds.get(name, 0)
-        if lines != before:
-            self.holds += lines - before
-            if lines:
-                part.holds[name] = lines
+        if holds != before:
+            self.holds += (holds & 0xFF) - (before & 0xFF)
+            if micro := before >> _PLACE:
+                self._by_place[before >> _LINES & 0xFFFF] -= micro
+            if micro := holds >> _PLACE:
+                self._by_place[holds >> _LINES & 0xFFFF] += micro
+            if holds:
+                part.holds[name] = holds
             else:
                 del part.holds[name]
         if is_open != (name in part.sessions):
@@ -223,13 +259,14 @@ class Totals:
         packed, *sessions = fields
         name = hash(account)
         walk.seen.add(name)
-        if packed is not None and name not in walk.told:
-            self._account(walk.shard, name, _ACCOUNT.decode(packed), None)
+        found = None if packed is None else _ACCOUNT.decode(packed)
+        if found is not None and name not in walk.told:
+            self._account(walk.shard, name, found, None)
         for head in (session_head(one) for one in sessions if one is not None):
             name = hash((account, head.id))
             walk.seen.add(name)
             if name not in walk.told:
-                self._session(walk.shard, name, head, None)
+                self._session(walk.shard, name, head, found, None)
 
     def _end(self, walk: _Walk) -> None:
         """What was met neither in the store nor in a record is gone."""
@@ -241,3 +278,16 @@ class Totals:
         part.verified = walk.head
         self._left.discard(walk.shard)
         self._walk = None
+
+
+def _money(session: SessionHead, account: Account) -> int:
+    """Micro-units that it holds."""
+    micro = 0
+    for line in session.lines:
+        for take in line.hold:
+            for bucket in account.buckets:
+                if bucket.id == take.bucket:
+                    if bucket.kind == _MONEY:
+                        micro += take.amount
+                    break
+    return micro

@@ -10,7 +10,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.quarantine import held
-from balances.ledger.reader import SHARDS_AT_ONCE, Client, Lag, StreamReader
+from balances.ledger.reader import SHARDS_AT_ONCE, Client, Lag, StreamReader, answering
 from balances.ledger.record import RecordId
 from balances.ledger.writer import AWAY, Pool, read_cursors
 from balances.redis.primaries import Primaries, Primary
@@ -96,7 +96,7 @@ class LagWatch:
 
     async def _measure(self, primary: Primary) -> None:
         reader = StreamReader(primary)
-        async with asyncio.timeout(ASK_S):
+        async with answering(ASK_S):
             heads: dict[int, RecordId] = {}
             shards = sorted(primary.shards)
             for first in range(0, len(shards), SHARDS_AT_ONCE):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Final
 
-from balances.ledger.reader import STORE_AWAY
+from balances.ledger.reader import STORE_AWAY, answering
 from balances.ledger.risks import (
     Risk,
     foreign,
@@ -54,7 +54,7 @@ class Guard:
         away: BaseException | None = None
         for primary in self._primaries.all():
             try:
-                async with asyncio.timeout(WAIT_S):
+                async with answering(WAIT_S):
                     risks = await risks_of(primary.client, self._durability, self._replicas)
             except STORE_AWAY as why:
                 away = why

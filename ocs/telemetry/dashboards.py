@@ -295,6 +295,23 @@ DASHBOARDS: Final[tuple[Dashboard, ...]] = (
                         note="Granted and not yet reported.",
                     ),
                     _lines(
+                        "Held, by peer",
+                        "short",
+                        Curve("sum by (peer, currency) (ocs_peer_held_money)", "{{peer}} {{currency}}"),
+                        note="By open sessions: what would be lost if a peer forgot them.",
+                    ),
+                    _lines(
+                        "Reported, and nothing held for it",
+                        "short",
+                        Curve(
+                            "sum by (peer, mark, currency) (increase(ocs_unheld_money_total[1h]))",
+                            "{{peer}} {{mark}} {{currency}}/h",
+                            quiet=True,
+                        ),
+                        note="unmatched: of sessions that were never granted, as where a peer failed open. late: of"
+                        " sessions that had ended. It was charged.",
+                    ),
+                    _lines(
                         "Owed",
                         "short",
                         Curve("sum by (currency) (ocs_owed_money)", "{{currency}}", quiet=True),

@@ -89,6 +89,9 @@ OVER_BOUND     = _counter("ocs_enforcement_over_bound_total", "Sessions that use
 SESSIONS       = _gauge("ocs_sessions_open", "Charging sessions open, as the store has them")
 HOLDS          = _gauge("ocs_holds", "Session lines that hold something, as the store has them")
 HELD           = _gauge("ocs_held_money", "Money held, as the store has it", "currency", divisor=1_000_000)
+HELD_BY_PEER   = _gauge("ocs_peer_held_money", "Held by sessions of a peer", "peer", "currency", divisor=1_000_000)
+UNHELD         = _counter("ocs_unheld_money_total", "Money of use that nothing was held for", "peer", "mark",
+                          "currency", divisor=1_000_000)
 OWED           = _gauge("ocs_owed_money", "Free money of accounts that is below zero", "currency", divisor=1_000_000)
 DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
 POSTED         = _counter("ocs_posted_money_total", "Money posted", "why", "direction", "currency", divisor=1_000_000)
@@ -109,6 +112,7 @@ STORE_MEMORY   = _gauge("ocs_store_memory_bytes", "Memory of the live store", ac
 STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none", across=Across.MAX)
 STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
 KEPT           = _counter("ocs_keeper_total", "What keepers did, by what (ocs/keeper/counts.py)", "what")
+KEEPER_FAILED  = _counter("ocs_keeper_failures_total", "Errors of keepers that nobody foresaw, by work", "work")
 SWEEP_LAG      = _gauge("ocs_sweep_lag_seconds", "Age of what is due to end", divisor=1_000, across=Across.MAX)
 EVENTS_BEHIND  = _gauge("ocs_events_behind", "Events not done with, by the slowest", "kind", across=Across.MAX)
 FOLLOWERS      = _gauge("ocs_event_followers", "Who follows server-sent events")
@@ -137,11 +141,12 @@ METRICS: tuple[Metric, ...] = (
     HOME_OUTSTANDING,
     LINES, FINAL_UNITS, VOUCHER_TRIES, SESSION_ASKED,
     JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
-    SESSIONS, HOLDS, HELD, OWED, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE, STORE_TIME, STORE_LOST,
+    SESSIONS, HOLDS, HELD, HELD_BY_PEER, UNHELD, OWED, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE,
+    STORE_TIME, STORE_LOST,
     SHARDS_SHUT,
     LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
-    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
+    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, KEEPER_FAILED, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
     FOLLOWERS_CUT, HOOK_ATTEMPTS, HOOK_DEAD, HOOK_WAITING, HOOK_AGE, HOOK_PAUSED, VIOLATIONS,
     SAMPLED, FINDINGS, VERIFIED_AGE, CPU, MEMORY, OPEN_FILES,
     DISK_FREE, RESTARTS, PROCESSES, BUILD,

@@ -113,11 +113,13 @@ async def test_totals_are_read_from_the_store(servers: Servers) -> None:
             await both.until(lambda t=totals: t.complete and t.sessions == 3)  # type: ignore[misc]
             assert totals.holds == 3
             assert totals.held_micro == {"EUR": 100, "USD": 70}
+            assert totals.held_by_peer == {("pgw", "EUR"): 100, ("pgw", "USD"): 70}
     async with keeping(servers) as both:
         closed = session_of("s;2", forget_ms=now_ms() + 3_600_000)
         await both.books.move("bob", 5, session=closed)
         await both.until(lambda: both.keeper.totals.complete and both.keeper.totals.sessions == 2)
         assert (both.keeper.totals.holds, both.keeper.totals.held_micro["EUR"]) == (2, 50)
+        assert both.keeper.totals.held_by_peer == {("pgw", "EUR"): 50, ("pgw", "USD"): 70}
 
 
 async def _in_dollars(both: Both, name: str, session: str) -> None:
@@ -189,6 +191,7 @@ async def test_what_is_open_is_known_from_records_alone(servers: Servers) -> Non
                 for call in found:
                     totals.see(shard, call)
         assert (totals.sessions, totals.holds, totals.held_micro["EUR"]) == (2, 2, 50)
+        assert totals.held_by_peer == {("pgw", "EUR"): 100}  # each holds 50; the account was written by hand
     await close(books)
 
 
