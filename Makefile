@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir i
 export PIP_ROOT_USER_ACTION := ignore
 ARGS ?=
 
-.PHONY: help run test check unit redis serial format bench million fuzz mutants lock manifests clean
+.PHONY: help run test check unit redis serial format bench million fuzz chaos mutants lock manifests clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ million: .venv/dev  ## a million accounts, 200,000 sessions: size, and cost of a
 
 fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
 	@$(BIN)/pytest --no-header -m fuzz --timeout 0 --hypothesis-profile=fuzz $(ARGS)
+
+chaos: .venv/dev  ## two hosts under load, killed and frozen by chance; prints the seed (ARGS="--seed 7 --seconds 60")
+	@$(BIN)/python -m tests.drills.chaos $(ARGS)
 
 mutants: .venv/dev  ## plant faults in the balances, one at a time; a test has to see each (ARGS="fee-twice ...")
 	@$(BIN)/python -m tests.mutants $(ARGS)

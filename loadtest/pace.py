@@ -77,6 +77,7 @@ class _Timer:
     def close(self) -> None:
         if self._fine:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._loop.remove_signal_handler(signal.SIGALRM)
+            # Not removed: a signal that is on its way to another thread would end the process.
+            self._loop.add_signal_handler(signal.SIGALRM, lambda: None)
         if self._handle is not None:
             self._handle.cancel()

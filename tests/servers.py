@@ -14,10 +14,10 @@ from typing import Any
 import asyncpg
 import redis
 
+from balances.migrations.migrate import migrate
 from ocs.processes.embedded import Durability, EmbeddedPostgres, EmbeddedValkey
 
 ROOT = Path(__file__).parent.parent
-MIGRATIONS = ROOT / "balances" / "migrations"
 
 
 class LiveValkey(EmbeddedValkey):
@@ -65,11 +65,7 @@ class LivePostgres(EmbeddedPostgres):
             self.start()
         if migrated and not self._has_template:
             self._sql("CREATE DATABASE migrated")
-            for path in sorted(MIGRATIONS.glob("*.sql")):
-                try:
-                    self._sql(path.read_text(), database="migrated")
-                except asyncpg.PostgresError as why:
-                    raise AssertionError(f"migration {path.name}: {why}") from why
+            self._run(migrated_to_now(self.dsn_of("migrated")))
             self._has_template = True
         name = f"test_{next(self._numbers)}"
         # FILE_COPY: with fsync off, cheaper than writing the copy to the WAL.
@@ -97,6 +93,10 @@ class LivePostgres(EmbeddedPostgres):
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._runner.run(work)
+
+
+async def migrated_to_now(dsn: str) -> None:
+    await migrate(dsn)
 
 
 @dataclass(frozen=True)

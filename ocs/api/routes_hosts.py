@@ -35,7 +35,16 @@ async def restart_hosts(call: ApiCall) -> ApiReply:
 
 def _format(stored: hosts.FormatState) -> schema_hosts.StoredFormatView:
     since = None if stored.since is None else time_of(int(stored.since.timestamp() * 1_000))
-    return schema_hosts.StoredFormatView(stored.written, stored.announced, since, stored.newest, list(stored.held_back))
+    return schema_hosts.StoredFormatView(
+        stored.written,
+        stored.announced,
+        since,
+        stored.newest,
+        list(stored.held_back),
+        stored.step,
+        stored.needs,
+        stored.knows,
+    )
 
 
 def _shards(copied: CopyStatus) -> schema_hosts.ShardsView:

@@ -56,6 +56,12 @@ class StoredFormatView(Struct, frozen=True):
     """That any host reads."""
     held_back: list[str]
     """Who does not read the one after `written`, while any host does."""
+    migration: int
+    """The newest one that PostgreSQL has."""
+    migration_needed: int
+    """A build that knows this one, or a later one, can start on that database."""
+    migration_known: int
+    """The newest one that the build which answers knows."""
 
 
 class ShardsView(Struct, frozen=True):

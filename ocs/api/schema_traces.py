@@ -35,6 +35,9 @@ class TraceView(Struct, frozen=True):
     session: str | None
     identities: list[str]
     """Whose requests are shown."""
+    known: bool | None
+    """Whether a subscriber is known by `subscriber`: requests of one that is not are shown too, and why they are
+    refused. Null: none was asked for, or PostgreSQL does not answer."""
 
 
 class TracePage(Struct, frozen=True):

@@ -39,6 +39,7 @@ def trace_view(wish: TraceWish) -> TraceView:
         wish.peer or None,
         wish.session or None,
         list(wish.identities),
+        wish.known,
     )
 
 

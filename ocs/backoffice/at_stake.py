@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 LATELY_MS: Final = 60_000
+IN_PART_MS: Final = 5_000
+"""Of one in which a part could not be read."""
 
 
 class AtStake(NamedTuple):
@@ -22,7 +24,7 @@ class AtStake(NamedTuple):
 
 
 class LatelyAtStake:
-    """What was seen last, looked at again after LATELY_MS."""
+    """What was seen last, looked at again after LATELY_MS, or IN_PART_MS."""
 
     def __init__(self) -> None:
         self._seen: AtStake | None = None
@@ -31,6 +33,8 @@ class LatelyAtStake:
     async def seen(self, now_ms: Callable[[], int], look: Callable[[int], Awaitable[AtStake | None]]) -> AtStake | None:
         """None: a store does not answer in time."""
         async with self._looks:
-            if self._seen is None or not 0 <= now_ms() - self._seen.at_ms < LATELY_MS:
+            seen = self._seen
+            kept_ms = IN_PART_MS if seen is not None and seen.unknown else LATELY_MS
+            if seen is None or not 0 <= now_ms() - seen.at_ms < kept_ms:
                 self._seen = await look(now_ms())
             return self._seen

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from balances.ledger.formats import stored_format
 from balances.ledger.reader import STORE_AWAY
+from balances.migrations.migrate import migrations
 from balances.redis.libraries import named_lately
 from ocs.backoffice import ledger
 from ocs.backoffice.errors import NotFound
@@ -40,6 +41,12 @@ class FormatState(NamedTuple):
     """That any host reads."""
     held_back: Sequence[str]
     """Why the one after `written` is not announced."""
+    step: int
+    """The newest migration of PostgreSQL."""
+    needs: int
+    """A build that knows this migration, or a later one, may start."""
+    knows: int
+    """The newest one that the build which answers knows."""
 
 
 class StoreStatus(NamedTuple):
@@ -92,7 +99,19 @@ async def _hosts(backoffice: BackOffice) -> tuple[Sequence[HostRow], FormatState
             held_back = holding_back(found, await named_lately(backoffice.redis), stored.written + 1)
     there = {host.name for host in found if host.alive}
     shown = [host for host in found if host.alive or not (host.left or host.name in there)]
-    return shown, FormatState(stored.written, stored.announced, since, newest, held_back)
+    step = await backoffice.pool.fetchrow("SELECT max(number) AS newest, max(needs) AS needs FROM migrations")
+    knows = max(migrations()).number
+    state = FormatState(
+        stored.written,
+        stored.announced,
+        since,
+        newest,
+        held_back,
+        step["newest"],
+        step["needs"] or step["newest"],
+        knows,
+    )
+    return shown, state
 
 
 async def restart(backoffice: BackOffice, names: Sequence[str], *, actor: str) -> list[str]:

@@ -121,7 +121,9 @@ async def _found(backoffice: BackOffice, wish: TraceWish) -> TraceWish:
     for account in accounts:
         ids = {one.id for one in people if account in one.accounts}
         sessions += await _open_sessions(backoffice, account, ids)
-    return msgspec.structs.replace(wish, identities=tuple(sorted(identities)), sessions=tuple(sessions[:SESSIONS_MAX]))
+    return msgspec.structs.replace(
+        wish, identities=tuple(sorted(identities)), sessions=tuple(sessions[:SESSIONS_MAX]), known=bool(people)
+    )
 
 
 async def _open_sessions(backoffice: BackOffice, account: str, subscribers: set[str]) -> list[str]:

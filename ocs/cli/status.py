@@ -78,6 +78,14 @@ def upgrade(server: Remote, as_json: bool) -> None:
             ],
         )
         _say_format(found["format"])
+        if (stored := found["format"]) is not None:
+            say(
+                f"the database is at migration {stored['migration']:03}: builds that know"
+                f" {stored['migration_needed']:03} can start on it, if they read the stored format; the host that"
+                f" answers knows {stored['migration_known']:03}"
+            )
+        for why in found["unknown"]:
+            say(f"not known: {why}")
 
     show(server.get("status"), as_json, table)
 

@@ -108,6 +108,10 @@ async def _watch(
     if not as_json:
         whom = f", known as {', '.join(begun['identities'])}" if begun["identities"] else ""
         say(f"trace {begun['id']} is watching{whom}; Ctrl-C ends it", err=True)
+        if begun["known"] is False:
+            say(
+                f"nobody is known by {begun['subscriber']}: what comes for it is shown, and why it is refused", err=True
+            )
     seen, lost, hinted = 0, 0, set[int]()
     async for text in server.follow("traces", begun["id"], query={}, last_id=""):
         one = json.loads(text)

@@ -31,6 +31,8 @@ class TraceWish(msgspec.Struct, frozen=True):
     """As it was asked for."""
     sessions: tuple[str, ...] = ()
     """Keys of sessions (`balances.keys.session_key`)."""
+    known: bool | None = None
+    """Whether a subscriber is known by what was asked for; None: none was, or PostgreSQL did not answer."""
 
 
 pack_wish: Final = msgspec.msgpack.Encoder().encode

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import signal
 import time
 
 import pytest
@@ -20,6 +21,14 @@ def test_poisson_has_the_rate_and_the_spread() -> None:
     mean = sum(gaps) / len(gaps)
     assert mean == pytest.approx(0.01, rel=0.03)
     assert sum((gap - mean) ** 2 for gap in gaps) / len(gaps) == pytest.approx(0.01**2, rel=0.1)
+
+
+async def test_a_signal_that_comes_after_the_end_ends_nothing() -> None:
+    """With several threads it may be on its way to another one when the timer is stopped."""
+    pacer = Pacer(plan(100, "fixed", random.Random(1)), lambda _: True)
+    pacer.start()
+    pacer.stop()
+    assert signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, None)
 
 
 async def test_what_could_not_be_sent_keeps_its_instant() -> None:

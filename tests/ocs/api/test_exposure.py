@@ -1,5 +1,6 @@
 """Money at stake, against amounts computed by hand."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 from balances import keys
 from balances.redis.primaries import ALL, Primary
 from ocs.backoffice import exposure
-from ocs.backoffice.at_stake import LATELY_MS
+from ocs.backoffice.at_stake import IN_PART_MS, LATELY_MS
 from ocs.stores.unheld_money import UnheldBook
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
@@ -197,6 +198,11 @@ async def test_a_postgres_that_is_away_hides_nothing_else(harness: ApiHarness, s
         assert any(why.startswith("hosts and stored format: ") for why in status["unknown"])
     finally:
         servers.postgres.start()
+    harness.ahead_ms += IN_PART_MS
+    async with asyncio.timeout(30):
+        while not (await at_stake(harness))["complete"]:
+            harness.ahead_ms += IN_PART_MS
+            await asyncio.sleep(0.1)
 
 
 class TwoPrimaries:

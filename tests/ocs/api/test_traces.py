@@ -24,6 +24,7 @@ async def test_a_subscriber_is_known_by_all_its_names(harness: ApiHarness) -> No
     for text in ("anna", "+49 170 0000001", "msisdn:491700000001", "001011700000001"):
         begun = await begin(harness, subscriber=text)
         assert begun["identities"] == ["imsi:001011700000001", "msisdn:491700000001"], text
+        assert begun["known"] is True
     kept = await harness.redis.hgetall(keys.TRACES)
     assert {read_wish(one).caller for one in kept.values()} == {"admin"}
 
@@ -31,6 +32,8 @@ async def test_a_subscriber_is_known_by_all_its_names(harness: ApiHarness) -> No
 async def test_somebody_unknown_is_watched_by_what_was_said(harness: ApiHarness) -> None:
     begun = await begin(harness, subscriber="+49 170 9999999")
     assert "msisdn:491709999999" in begun["identities"]
+    assert begun["known"] is False
+    assert (await begin(harness, peer="gw"))["known"] is None
 
 
 async def test_one_of_three_is_wanted(harness: ApiHarness) -> None:

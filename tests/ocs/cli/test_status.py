@@ -2,8 +2,11 @@
 
 import json
 
+from balances.migrations.migrate import migrations
+from ocs.backoffice.at_stake import LATELY_MS
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.cli.conftest import Run
+from tests.servers import Servers
 
 
 async def test_money_at_stake(ocs: Run, harness: ApiHarness) -> None:
@@ -20,3 +23,31 @@ async def test_money_at_stake(ocs: Run, harness: ApiHarness) -> None:
     assert done.exit_code == 0, done.stderr
     assert "at stake: 3.50 EUR, at " in " ".join(done.stdout.split())
     assert json.loads((await ocs("status", "--json")).stdout)["at_stake"]["total"] == {"EUR": "3.50"}
+
+
+async def test_which_builds_can_start_on_the_database(ocs: Run, harness: ApiHarness) -> None:
+    await harness.pool.execute("INSERT INTO migrations (number, name, digest, needs) VALUES (998, '998_x', 'd', 997)")
+    said = " ".join((await ocs("upgrade")).stdout.split())
+    newest = max(migrations()).number
+    assert (
+        "the database is at migration 998: builds that know 997 can start on it, if they read the stored format" in said
+    )
+    assert f"the host that answers knows {newest:03}" in said
+
+
+async def test_what_is_known_while_postgres_is_away(ocs: Run, harness: ApiHarness, servers: Servers) -> None:
+    assert "not known" not in (await ocs("status")).stdout
+    servers.postgres.stop()
+    harness.ahead_ms += LATELY_MS
+    try:
+        done = await ocs("status")
+        said = " ".join(done.stdout.split())
+        assert done.exit_code == 0, done.stderr
+        assert "the hosts are not known now; this one: redis: ok postgres: PostgreSQL" in said
+        assert "not known: hosts and stored format: PostgreSQL" in said
+        assert "at stake: at least nothing" in said
+        said = " ".join((await ocs("exposure")).stdout.split())
+        assert "not known: owed: PostgreSQL" in said
+        assert "at stake: at least nothing" in said
+    finally:
+        servers.postgres.start()
