@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from balances.ledger.months import KEPT_MONTHS
 from balances.postgres import hosts, named
 from balances.redis.address import StoreAddress
 from ocs.access.permissions import can_wait, matching
@@ -697,6 +698,17 @@ class Ledger(ConfigTable, frozen=True):
     """By how much the keeper and the embedded PostgreSQL give way to processes that answer requests (nice(2))."""
     tags: Annotated[tuple[TagKey, ...], Meta(max_length=TAGS_MAX)] = ()
     """Keys of charging tags that postings may have."""
+    keep_usage_months: Annotated[int, Meta(ge=0, le=1_200)] = 0
+    """Whole months before the present one of which usage records are kept; 0: for ever."""
+    keep_entries_months: Annotated[int, Meta(ge=0, le=1_200)] = 0
+    """The same of ledger entries."""
+
+    def __post_init__(self) -> None:
+        usage, entries = self.keep_usage_months, self.keep_entries_months
+        if 0 < usage < KEPT_MONTHS or 0 < entries < KEPT_MONTHS:
+            raise ValueError(f"keep_usage_months and keep_entries_months of 0 (for ever) or {KEPT_MONTHS} and more")
+        if entries and not 0 < usage <= entries:
+            raise ValueError("keep_usage_months, no more than keep_entries_months: usage goes with its entries")
 
 
 class LogConfig(ConfigTable, frozen=True):

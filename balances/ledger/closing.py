@@ -129,12 +129,51 @@ async def books(pg: Any, until_ms: int) -> Sequence[ClosedBook]:
 CHANGED: Final = """
 WITH now AS (
     SELECT e.account, e.bucket, p.until_ms, count(*) AS entries, sum(e.amount)::bigint AS amount, max(e.seq) AS seq
-      FROM ledger_entries e JOIN ledger_periods p ON e.at_ms >= p.from_ms AND e.at_ms < p.until_ms
+      FROM kept_entries e JOIN ledger_periods p ON e.at_ms >= p.from_ms AND e.at_ms < p.until_ms
      WHERE e.account = ANY($1) GROUP BY 1, 2, 3)
 SELECT account, bucket, p.month, COALESCE(c.entries, 0), COALESCE(c.amount, 0), COALESCE(n.entries, 0),
        COALESCE(n.amount, 0)
-  FROM (SELECT * FROM ledger_closings WHERE account = ANY($1)) c
+  FROM (SELECT * FROM ledger_closings WHERE account = ANY($1)
+           AND until_ms > (SELECT entries_from_ms FROM ledger_kept)) c
   FULL JOIN now n USING (account, bucket, until_ms) JOIN ledger_periods p USING (until_ms)
  WHERE (c.entries, c.amount, c.seq) IS DISTINCT FROM (n.entries, n.amount, n.seq)
 """
 """Account, bucket, month, entries and their sum when it was closed, and now: where these differ. $1: accounts."""
+
+CHANGED_IN: Final = """
+WITH now AS (
+    SELECT account, bucket, min(kind) AS kind, min(currency) AS currency, count(*) AS entries,
+           sum(amount)::bigint AS amount, max(seq) AS seq
+      FROM ledger_entries WHERE at_ms >= $1 AND at_ms < $2 GROUP BY 1, 2)
+SELECT account, bucket FROM (SELECT * FROM ledger_closings WHERE until_ms = $2) c
+  FULL JOIN now n USING (account, bucket)
+ WHERE (c.kind, c.currency, c.entries, c.amount, c.seq)
+       IS DISTINCT FROM (n.kind, n.currency, n.entries, n.amount, n.seq) LIMIT 1
+"""
+"""An account and bucket of which a month, from $1 until $2, has other entries than it was closed with."""
+
+UNCHAINED: Final = """
+SELECT account, bucket, p.month, before, amount, after FROM (
+    SELECT account, bucket, until_ms, amount, after, seq,
+           lag(after, 1, 0::bigint) OVER w AS before, lag(seq, 1, 0::bigint) OVER w AS last_seq
+      FROM ledger_closings WHERE account = ANY($1) WINDOW w AS (PARTITION BY account, bucket ORDER BY until_ms)) c
+  JOIN ledger_periods p USING (until_ms)
+ WHERE after <> before + amount OR seq <= last_seq
+"""
+"""Closings that do not continue the one before, of these accounts."""
+
+
+def _hash(columns: str) -> str:
+    """60 bits of it, as a number."""
+    return (
+        f"('x' || substr(encode(sha256(convert_to(concat_ws('|', {columns}), 'UTF8')), 'hex'), 1, 15))::bit(60)::bigint"
+    )
+
+
+DIGEST: Final = f"""
+SELECT COALESCE(sum(hash), 0)::text FROM (
+    SELECT {_hash("account, bucket, kind, currency, seq, entries, amount, after")} AS hash
+      FROM ledger_closings WHERE until_ms = $1
+    UNION ALL SELECT {_hash("kind, currency, book, amount")} FROM ledger_closed_books WHERE until_ms = $1) hashes
+"""
+"""Of what a month was closed with, in any order. $1: its end"""

@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 
 from balances import keys, postgres
+from balances.ledger.kept import NotKept, entries_since, kept, usage_since
 from balances.ledger.writer import AWAY
 from balances.structs.account import Account
 
@@ -115,6 +116,15 @@ async def connect(dsn: str, wait_s: float = 10.0) -> AsyncIterator[Any]:
 
 def _asked(window: UsageWindow) -> tuple[Any, ...]:
     return window.from_ms, window.to_ms, window.account, window.subscriber, window.service
+
+
+async def check_kept(pg: Any, window: UsageWindow) -> None:
+    """Raises NotKept: usage of the window, or an entry that paid some, was dropped."""
+    entries_from_ms, usage_from_ms = await kept(pg)
+    if window.from_ms < usage_from_ms:
+        raise NotKept(f"{usage_since(usage_from_ms)}: nothing before that is rated again")
+    if entries_from_ms and window.from_ms - EARLY_MS < entries_from_ms:  # use may be posted before its time
+        raise NotKept(f"{entries_since(entries_from_ms)}: use is rated again from an hour later on")
 
 
 async def set_aside(pg: Any, window: UsageWindow) -> int:
@@ -256,8 +266,10 @@ _BALANCES: Final = """
 SELECT w.account, b.bucket, b.after
   FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS w(account, epoch, n)
  CROSS JOIN LATERAL (
-    SELECT DISTINCT ON (bucket) bucket, after FROM ledger_entries e
-     WHERE e.account = w.account AND e.kind = 0 AND (e.epoch, e.n) < (w.epoch, w.n)
+    SELECT DISTINCT ON (bucket) bucket, after FROM (
+        SELECT bucket, after, seq FROM kept_entries e
+         WHERE e.account = w.account AND e.kind = 0 AND (e.epoch, e.n) < (w.epoch, w.n)
+        UNION ALL SELECT bucket, after, seq FROM ledger_brought r WHERE r.account = w.account AND r.kind = 0) parts
      ORDER BY bucket, seq DESC) b
 """
 

@@ -15,6 +15,9 @@ import asyncpg
 BIG: Final = ("calls", "usage_records", "ledger_entries")
 AHEAD: Final = 3
 """Months after the present one that have partitions."""
+KEPT_MONTHS: Final = 3
+"""Whole months before the present one of which no usage and no entry is dropped. Requests that are repeated are known
+for 30 days, use is reported up to eight days late, and a month is closed, proven and looked at once it is over."""
 LOCK_MS: Final = 2_000
 """For a lock that a query may hold for long: then it is tried again later, so that nobody waits behind us."""
 
@@ -43,6 +46,10 @@ class Month(NamedTuple):
     @property
     def next(self) -> Month:
         return Month(self.year + self.month // 12, self.month % 12 + 1)
+
+    @property
+    def previous(self) -> Month:
+        return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
 
     @property
     def from_ms(self) -> int:

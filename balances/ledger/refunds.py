@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from balances.ledger.kept import gone, kept, usage_since
 from balances.ledger.record import fit
 from balances.ledger.turned_back import Turning, turned_by
 from balances.structs.posting import CounterReturn
@@ -41,7 +42,8 @@ _returns: Final = msgspec.json.Decoder(list[CounterReturn]).decode
 
 
 _ENTRY = """
-    SELECT e.amount, e.kind, e.why, e.request_key, u.session, u.incarnation, u.phase FROM ledger_entries e
+    SELECT e.amount, e.kind, e.why, e.request_key, u.session, u.incarnation, u.phase,
+           e.usage_line IS NOT NULL AND u.account IS NULL AS unknown FROM kept_entries e
       LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
      WHERE e.account = $1 AND e.seq = $2
 """
@@ -49,7 +51,7 @@ _ENTRY = """
 _PAID = """
     SELECT u.incarnation, -sum(e.amount + COALESCE((SELECT sum(c.amount) FROM ledger_entries c
              WHERE c.original_account = e.account AND c.original_seq = e.seq AND c.why = 'rerate'), 0))::bigint AS paid
-      FROM usage_records u JOIN ledger_entries e
+      FROM usage_records u JOIN kept_entries e
         ON e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line AND e.kind = 0
      WHERE u.account = $1 AND u.session = $2 AND u.phase <> 4 GROUP BY u.incarnation ORDER BY u.incarnation DESC
 """
@@ -64,8 +66,8 @@ _RETURNED = """
           WHERE account = $1 AND why = 'fee' AND kind = 0 AND amount > 0 AND starts_with(request_key, $2)))::bigint
 """
 _OF_PERIOD = """
-    SELECT COALESCE(sum(r.amount), 0)::bigint FROM refunds r JOIN ledger_entries e USING (account, seq)
-     WHERE r.account = $1 AND e.why = 'fee' AND starts_with(e.request_key, $2)
+    SELECT COALESCE(sum(r.amount), 0)::bigint FROM refunds r LEFT JOIN ledger_entries e USING (account, seq)
+     WHERE r.account = $1 AND (r.of_period = $2 OR (e.why = 'fee' AND starts_with(e.request_key, $2)))
 """
 
 
@@ -153,10 +155,15 @@ async def grant(
         return Granted(source, returns)
 
 
+_IS_POSTED = """
+    SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND why = 'refund' AND request_key = $2)
+        OR EXISTS (SELECT FROM refunds WHERE account = $1 AND request = $2 AND posted)
+"""
+
+
 async def is_posted(pool: Any, account: str, request: str) -> bool:
     """Whether the ledger has a refund under this key, however long ago. It was granted once, so it is posted once."""
-    query = "SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND why = 'refund' AND request_key = $2)"
-    return bool(await pool.fetchval(query, account, fit(request)))
+    return bool(await pool.fetchval(_IS_POSTED, account, fit(request)))
 
 
 async def taken_back(pool: Any, account: str, request: str) -> None:
@@ -176,7 +183,10 @@ async def _entry(pg: Any, account: str, seq: int, amount: int) -> tuple[Source, 
     """With what is left of it to give back."""
     row = await pg.fetchrow(_ENTRY, account, seq)
     if row is None:
-        raise RefundRefused(f"entry: account {account} has no entry {seq}")
+        why = await gone(pg, account, seq)
+        raise RefundRefused(f"entry: account {account} has no entry {seq}{why and f' any more: {why}'}")
+    if row["unknown"]:
+        raise RefundRefused("entry: the record of the use that it paid is not kept any more")
     if row["kind"] != 0 or row["amount"] >= 0 or row["why"] not in ("usage", "fee", "suspense"):
         raise RefundRefused(f"entry: nothing was charged by entry {seq}")
     if row["phase"] == 4:
@@ -205,7 +215,10 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> t
                 return Source(session, incarnation), int(left)
         if paid:
             raise RefundRefused("session: all it cost is given back")
-    raise RefundRefused(f"session: account {account} was charged for no such session")
+    since = (await kept(pg)).usage_from_ms
+    raise RefundRefused(
+        f"session: account {account} was charged for no such session{(since and f'; {usage_since(since)}') or ''}"
+    )
 
 
 async def _left(pg: Any, account: str, session: str, incarnation: int) -> int:

@@ -9,7 +9,8 @@
 - what accounts are restored from (`account_heads`) is where their entries lead;
 - no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
 - sums per currency are conserved, no event was charged twice under one key;
-- a month that was closed has the entries, and the sums, that it had then;
+- a month that was closed has the entries, and the sums, that it had then; of one that was dropped the closings are
+  those that were proven, and they stand in the place of its entries in all of the above;
 - `transit` is what is on its way between accounts, and nothing is on its way for long.
 
 It runs beside traffic: an account is read at one instant, entries are compared up to the number it had then, and one
@@ -27,7 +28,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger import heads
-from balances.ledger.closing import CHANGED
+from balances.ledger.closing import CHANGED, DIGEST, UNCHAINED
 from balances.ledger.quarantine import held
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
@@ -63,6 +64,8 @@ class VerifyReport(msgspec.Struct):
     absent: int = 0
     """Known to PostgreSQL alone: they come back when they are needed."""
     entries: int = 0
+    dropped: int = 0
+    """Entries of months that were dropped: their closings stand for them."""
     recovered: int = 0
     """Entries that stand for what a backup lost."""
     orphaned: int = 0
@@ -83,6 +86,8 @@ class VerifyReport(msgspec.Struct):
             f"{self.accounts} accounts in Redis compared with {self.entries} entries in PostgreSQL; "
             f"{self.absent} accounts in PostgreSQL alone"
         ]
+        if self.dropped:
+            text.append(f"{self.dropped} entries of dropped months stand in their closings")
         for currency, books in sorted(self.sums.items()):
             text.append(f"{currency}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
         if self.recovered:
@@ -128,7 +133,7 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
         report.found("lost", account, f"{count} answers were acknowledged and are in no store: {cost} micro {currency}")
     report.orphaned = await pool.fetchval("SELECT count(*) FROM orphaned")
     for kind, currency, amount in await pool.fetch(
-        "SELECT kind, currency, sum(amount)::bigint FROM ledger_legs GROUP BY kind, currency HAVING sum(amount) <> 0"
+        "SELECT kind, currency, sum(amount)::bigint FROM ledger_sums GROUP BY kind, currency HAVING sum(amount) <> 0"
     ):
         report.found("sum", f"{currency} {Kind(kind).name}", f"all legs together make {amount}, not 0")
     for kind, currency, book, amount, on_its_way in await pool.fetch(
@@ -136,7 +141,7 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
         " CASE WHEN t.moved IS NULL THEN CASE WHEN kind = 0 THEN t.amount END ELSE (SELECT sum((b->>2)::bigint)"
         " FROM jsonb_array_elements(t.moved) b WHERE (b->>1)::int = l.kind) END)::bigint"
         " FROM transfers t WHERE t.state IN (0, 1) AND t.currency = l.currency) END"
-        " FROM ledger_legs l WHERE leg = 'counter' GROUP BY 1, 2, 3"
+        " FROM ledger_sums l WHERE leg = 'counter' GROUP BY 1, 2, 3"
     ):
         name = currency if kind == Kind.MONEY else Kind(kind).name.lower()
         books = report.sums.setdefault(name, {})
@@ -155,11 +160,28 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
     ):
         report.found("double", account, f"{key} was charged more than once")
     for (account,) in await pool.fetch(
-        "SELECT DISTINCT account FROM ledger_entries e"
+        "SELECT DISTINCT account FROM (SELECT account FROM kept_entries UNION ALL SELECT account FROM ledger_brought) e"
         " WHERE NOT EXISTS (SELECT FROM account_heads h WHERE h.account = e.account) LIMIT $1",
         FINDINGS_MAX,
     ):
         report.found("head", account, "it has entries and no head: it cannot be restored")
+    await _dropped(pool, report)
+
+
+async def _dropped(pool: Pool, report: VerifyReport) -> None:
+    """Closings of dropped months are all there is of them."""
+    for until_ms, month, entries, digest in await pool.fetch(
+        "SELECT until_ms, p.month, p.entries, d.digest FROM ledger_drops d LEFT JOIN ledger_periods p USING (until_ms)"
+        " WHERE d.what = 'entries' ORDER BY until_ms"
+    ):
+        report.dropped += entries or 0
+        if await pool.fetchval(DIGEST, until_ms) != digest:
+            report.found("closed", month or str(until_ms), "its closings are not those it was dropped with")
+        (count,) = await pool.fetchrow(
+            "SELECT COALESCE(sum(entries), 0)::bigint FROM ledger_closings WHERE until_ms = $1", until_ms
+        )
+        if count != entries:
+            report.found("closed", month or str(until_ms), f"it had {entries} entries, its closings say {count}")
 
 
 async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> None:
@@ -167,9 +189,11 @@ async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> Non
         "SELECT account, seq, bucket, amount, after, why, before, last_seq FROM ("
         " SELECT account, seq, bucket, amount, after, why,"
         " lag(after, 1, 0::bigint) OVER (PARTITION BY account, bucket ORDER BY seq) AS before,"
-        " lag(seq, 1, 0::bigint) OVER (PARTITION BY account ORDER BY seq) AS last_seq"
-        " FROM ledger_entries WHERE account = ANY($1)) e"
-        " WHERE (seq <> last_seq + 1 AND why <> $2) OR after <> before + amount",
+        " lag(seq, 1, 0::bigint) OVER (PARTITION BY account ORDER BY seq) AS last_seq, brought FROM ("
+        " SELECT account, seq, bucket, amount, after, why, false AS brought FROM kept_entries WHERE account = ANY($1)"
+        " UNION ALL SELECT account, seq, bucket, 0, after, '', true FROM ledger_brought"
+        " WHERE account = ANY($1)) parts) e"
+        " WHERE NOT brought AND ((seq <> last_seq + 1 AND why <> $2) OR after <> before + amount)",
         accounts,
         RECOVERED,
     )
@@ -183,13 +207,17 @@ async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> Non
                 f"entry {row['seq']}, bucket {row['bucket']}: {row['before']} + {row['amount']} is not {row['after']}",
             )
     count, recovered, currencies = await pool.fetchrow(
-        "SELECT count(*), count(*) FILTER (WHERE why = $2),"
-        " array_agg(DISTINCT account || ' ' || currency) FROM ledger_entries WHERE account = ANY($1)",
+        "SELECT count(why), count(*) FILTER (WHERE why = $2), array_agg(DISTINCT account || ' ' || currency) FROM ("
+        " SELECT account, currency, why FROM kept_entries WHERE account = ANY($1)"
+        " UNION ALL SELECT account, currency, NULL FROM ledger_brought WHERE account = ANY($1)) parts",
         accounts,
         RECOVERED,
     )
     for account, bucket, month, entries, amount, entries_now, amount_now in await pool.fetch(CHANGED, accounts):
         detail = f"{month} was closed with {entries} entries that make {amount}; now {entries_now} make {amount_now}"
+        report.found("closed", account, f"bucket {bucket}: {detail}")
+    for account, bucket, month, before, amount, after in await pool.fetch(UNCHAINED, accounts):
+        detail = f"the closing of {month} says {before} + {amount} = {after}, or goes back"
         report.found("closed", account, f"bucket {bucket}: {detail}")
     report.entries += count
     report.recovered += recovered
@@ -202,8 +230,10 @@ _HEADS: Final = """
 SELECT h.account, h.seq, h.afters::text, h.state, COALESCE(l.seq, 0), COALESCE(l.afters, '{}')::text
   FROM account_heads h
  CROSS JOIN LATERAL (SELECT max(seq) AS seq, jsonb_object_agg(bucket, after) FILTER (WHERE after <> 0) AS afters
-                       FROM (SELECT DISTINCT ON (bucket) bucket, seq, after FROM ledger_entries
-                              WHERE account = h.account ORDER BY bucket, seq DESC) e) l
+                       FROM (SELECT DISTINCT ON (bucket) bucket, seq, after FROM (
+                                 SELECT bucket, seq, after FROM kept_entries WHERE account = h.account
+                                 UNION ALL SELECT bucket, seq, after FROM ledger_brought WHERE account = h.account) b
+                              ORDER BY bucket, seq DESC) e) l
  WHERE h.account = ANY($1)
 """
 
@@ -306,7 +336,9 @@ async def _compare(pool: Pool, accounts: list[SeenAccount], report: VerifyReport
     last = dict.fromkeys(seen, 0)
     for account, bucket, amount, seq in await pool.fetch(
         "SELECT e.account, e.bucket, sum(e.amount)::bigint, max(e.seq) FROM unnest($1::text[], $2::bigint[])"
-        " AS at(account, seq) JOIN ledger_entries e ON e.account = at.account AND e.seq <= at.seq GROUP BY 1, 2",
+        " AS at(account, seq) CROSS JOIN LATERAL (SELECT account, bucket, amount, seq FROM kept_entries k"
+        " WHERE k.account = at.account AND k.seq <= at.seq UNION ALL SELECT account, bucket, after, seq"
+        " FROM ledger_brought b WHERE b.account = at.account) e GROUP BY 1, 2",
         list(seen),
         [one.account.seq for one in seen.values()],
     ):

@@ -58,6 +58,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "ledger.read": "See how far the ledger is copied, and what is in quarantine",
     "ledger.verify": "Prove the ledger, and bring accounts back into the live store",
     "ledger.close": "Close a month of the ledger",
+    "ledger.drop": "Drop usage records and ledger entries of closed months, for good",
     "ledger.repair": "Resume a shard, replay or confirm what is in quarantine, accept lost answers",
     "audit.read": "See the audit trail",
     "tokens.read": "See tokens",

@@ -110,7 +110,8 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
     "noc": CallerRole(
         (
             *("accounts.read", "subscribers.read", "tariffs.read", "suspense.read", "sessions.*", "jobs.*"),
-            *("network.*", "hosts.*", "traces.watch", "ledger.*", "events.read", "webhooks.*", "fees.*"),
+            *("network.*", "hosts.*", "traces.watch", "events.read", "webhooks.*", "fees.*"),
+            *("ledger.read", "ledger.verify", "ledger.close", "ledger.repair"),
         )
     ),
 }

@@ -221,7 +221,9 @@ async def list_ledger(call: ApiCall) -> ApiReply:
         for entry in found
     ]
     more = items[-1].seq if len(items) == query.limit else None
-    return ApiReply(schema.LedgerPage(items, None if newest else more, more if newest else None))
+    from_ms = await postings.kept_from_ms(call.backoffice)
+    since = time_of(from_ms) if from_ms else None
+    return ApiReply(schema.LedgerPage(items, None if newest else more, more if newest else None, since))
 
 
 MOVES: Final = ("key-required", "key-reused", "not-found", "insufficient-funds", "no-room", "fate-unknown")

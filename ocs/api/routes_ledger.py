@@ -18,6 +18,7 @@ async def verify_ledger(call: ApiCall) -> ApiReply:
             accounts=report.accounts,
             absent=report.absent,
             entries=report.entries,
+            dropped=report.dropped,
             recovered=report.recovered,
             orphaned=report.orphaned,
             sums={

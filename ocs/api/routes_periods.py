@@ -6,23 +6,57 @@ from collections.abc import Sequence
 from typing import Final
 
 from balances.ledger.closing import ClosedBook, ClosedPeriod
+from balances.ledger.dropping import DroppedMonth, What
 from ocs.api import schema_ledger as schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import time_of
-from ocs.backoffice import closing
+from ocs.backoffice import closing, dropping
 from ocs.backoffice.amounts import KINDS, quantity
 from tariffs.units import Kind
 
 
 async def close_period(call: ApiCall) -> ApiReply:
-    return ApiReply(_view(*await closing.close(call.backoffice, call.path["month"], call.caller)))
+    closed = await closing.close(call.backoffice, call.path["month"], call.caller)
+    return ApiReply(_view(*closed, await dropping.drops(call.backoffice)))
 
 
 async def list_periods(call: ApiCall) -> ApiReply:
-    return ApiReply(schema.ClosedPeriods([_view(*one) for one in await closing.periods(call.backoffice)]))
+    gone = await dropping.drops(call.backoffice)
+    return ApiReply(schema.ClosedPeriods([_view(*one, gone) for one in await closing.periods(call.backoffice)]))
 
 
-def _view(period: ClosedPeriod, books: Sequence[ClosedBook]) -> schema.ClosedPeriodView:
+async def plan_usage_drop(call: ApiCall) -> ApiReply:
+    return await _plan(call, "usage")
+
+
+async def plan_entries_drop(call: ApiCall) -> ApiReply:
+    return await _plan(call, "entries")
+
+
+async def drop_usage(call: ApiCall) -> ApiReply:
+    return await _drop(call, "usage")
+
+
+async def drop_entries(call: ApiCall) -> ApiReply:
+    return await _drop(call, "entries")
+
+
+async def _plan(call: ApiCall, what: What) -> ApiReply:
+    found = await dropping.plan(call.backoffice, call.path["month"], what)
+    sizes: dict[str, schema.DropSize] = {
+        name: schema.DropSize(size.rows, size.octets) for name, size in found.sizes.items()
+    }
+    return ApiReply(schema.DropPlanView(found.month, sizes, list(found.obstacles)))
+
+
+async def _drop(call: ApiCall, what: What) -> ApiReply:
+    found, deleted = await dropping.drop(call.backoffice, call.path["month"], what, call.caller)
+    gone = {one.what: time_of(one.dropped_ms) for one in found}
+    return ApiReply(schema.DroppedMonthView(call.path["month"], gone, deleted))
+
+
+def _view(period: ClosedPeriod, books: Sequence[ClosedBook], gone: Sequence[DroppedMonth]) -> schema.ClosedPeriodView:
+    dropped = {one.what: time_of(one.dropped_ms) for one in gone if one.until_ms == period.until_ms}
     sums: dict[str, dict[str, str]] = {}
     for one in books:
         name = one.currency if one.kind == Kind.MONEY else KINDS[one.kind]
@@ -36,6 +70,8 @@ def _view(period: ClosedPeriod, books: Sequence[ClosedBook]) -> schema.ClosedPer
         entries=period.entries,
         accounts=period.accounts,
         sums=sums,
+        usage_dropped=dropped.get("usage"),
+        entries_dropped=dropped.get("entries"),
     )
 
 
@@ -47,6 +83,44 @@ OPERATIONS: Final = (
         "Months of the ledger that are closed, the oldest first",
         "ledger.read",
         answer=schema.ClosedPeriods,
+    ),
+    Operation(
+        "GET",
+        "/v1/ledger/periods/{month}/usage",
+        plan_usage_drop,
+        "What dropping the usage records of a month would do, and what stands in the way",
+        "ledger.read",
+        answer=schema.DropPlanView,
+    ),
+    Operation(
+        "GET",
+        "/v1/ledger/periods/{month}/entries",
+        plan_entries_drop,
+        "The same of its ledger entries and usage records",
+        "ledger.read",
+        answer=schema.DropPlanView,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/ledger/periods/{month}/usage",
+        drop_usage,
+        "Drop the usage records of a closed month, for good",
+        "ledger.drop",
+        answer=schema.DroppedMonthView,
+        problems=("conflict",),
+        description="Its entries stay. Months are dropped one after the other, once the last three whole months do not"
+        " reach back to them and the ledger was proven after they were closed. Nothing of the month is rated again,"
+        " explained or refunded afterwards.",
+    ),
+    Operation(
+        "DELETE",
+        "/v1/ledger/periods/{month}/entries",
+        drop_entries,
+        "Drop the ledger entries and usage records of a closed month, for good",
+        "ledger.drop",
+        answer=schema.DroppedMonthView,
+        problems=("conflict",),
+        description="What each account had at its end is kept, and proven with the rest of the ledger.",
     ),
     Operation(
         "POST",

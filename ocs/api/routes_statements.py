@@ -144,6 +144,7 @@ async def get_lines(call: ApiCall) -> ApiReply:
     from_ms, until_ms = _period(query)
     statements.check_period(from_ms, until_ms)
     row = await accounts.find(call.backoffice, call.path["id"])
+    await statements.check_kept(call.backoffice, from_ms)
     entries = statements.lines(call.backoffice, row.id, from_ms, until_ms, tags.wanted(query.tag))
     return ApiReply(_csv(entries, row.currency), media_type=CSV)
 

@@ -375,6 +375,8 @@ class LedgerPage(Struct, frozen=True):
     """Give it as `after_seq` for the next page; null at the end."""
     next_before_seq: int | None
     """The same as `before_seq`, where the newest come first."""
+    kept_from: Time | None = None
+    """Entries before this instant are not kept any more; null: all are."""
 
 
 # --- subscribers --------------------------------------------------------------------------------------------------
@@ -521,6 +523,8 @@ class Proof(Struct, frozen=True):
     absent: int
     """Only in PostgreSQL: they come back when they are needed."""
     entries: int
+    dropped: int
+    """Entries of months that were dropped: what they were closed with stands for them."""
     recovered: int
     """Entries that stand for what a restored backup had lost."""
     orphaned: int

@@ -192,6 +192,35 @@ class ClosedPeriodView(Struct, frozen=True, rename={"from_": "from"}):
     """That have entries in it."""
     sums: dict[str, dict[str, Quantity]]
     """Per currency or unit: what came from (below zero) and went to each counter-account."""
+    usage_dropped: Time | None
+    """Since when its usage records are not kept any more; null: they are."""
+    entries_dropped: Time | None
+
+
+class DropSize(Struct, frozen=True):
+    """About what goes."""
+
+    rows: int
+    octets: int
+    """0 where they stand in one table with other months: its room is used again, and not given back."""
+
+
+class DropPlanView(Struct, frozen=True):
+    """What dropping a month would do."""
+
+    month: str
+    would_go: dict[str, DropSize]
+    """`usage`, `entries`."""
+    obstacles: list[str]
+    """What stands in the way; empty: nothing."""
+
+
+class DroppedMonthView(Struct, frozen=True):
+    month: str
+    dropped: dict[str, Time]
+    """`usage`, `entries`: since when each is gone."""
+    deleted: bool
+    """From the disk too; else the keeper goes on with that."""
 
 
 class ClosedPeriods(Struct, frozen=True):

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from balances.ledger.kept import gone
 from ocs.backoffice import accounts
-from ocs.backoffice.errors import NotFound
+from ocs.backoffice.errors import Forgotten, NotFound
 
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
@@ -99,6 +100,8 @@ async def entry(backoffice: BackOffice, account: str, seq: int, whys: Sequence[s
         found = await copied(backoffice, account, seq)
         if found is not None and found["why"] in whys:
             return found
+        if found is None and (why := await gone(backoffice.pool, account, seq)):
+            raise Forgotten(f"account {account} has no entry {seq} any more: {why}")
         late = asyncio.get_running_loop().time() > deadline_s
         if found is not None or late or not await _made(backoffice, account, seq):
             raise NotFound(f"account {account} has no such entry {seq}")

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 async def close(backoffice: BackOffice, name: str, actor: str) -> tuple[ClosedPeriod, Sequence[ClosedBook]]:
     """Close a month, once it is over and all that was posted in it is copied."""
-    try:
-        month = Month.named(name)
-    except ValueError:
-        raise Invalid("month", "expected a month such as 2026-10") from None
+    month = month_named(name)
     until_ms = month.next.from_ms
     if until_ms > backoffice.now_ms() - SETTLES_MS:
         raise Conflict(f"{month.name} is not over")
     async with backoffice.alone():
         await _all_copied(backoffice, month, until_ms)
         try:
-            closed = await closing.close(backoffice.pool.patient, month, actor, backoffice.now_ms())
+            closed = await closing.close(backoffice.pool, month, actor, backoffice.now_ms())
         except NotClosable as why:
             raise Conflict(str(why)) from why
     return closed, await closing.books(backoffice.pool, closed.until_ms)
+
+
+def month_named(name: str) -> Month:
+    try:
+        return Month.named(name)
+    except ValueError:
+        raise Invalid("month", "expected a month such as 2026-10") from None
 
 
 async def _all_copied(backoffice: BackOffice, month: Month, until_ms: int) -> None:

@@ -11,12 +11,13 @@ import msgspec
 
 from balances.keys import session_keys_of
 from balances.ledger import history, usage
+from balances.ledger.kept import gone, kept, usage_since
 from balances.ledger.record import ladder_hash
 from balances.ledger.usage import UsagePiece
 from balances.packing import unpack_ladder
 from balances.structs.charge import Phase
 from ocs.backoffice import accounts, sessions, suspense
-from ocs.backoffice.errors import NotFound
+from ocs.backoffice.errors import Forgotten, NotFound
 from ocs.backoffice.rates import EPOCH
 from ocs.master import tariffs
 from ocs.master.documents import compiled
@@ -58,6 +59,8 @@ async def of_entry(backoffice: BackOffice, account: str, seq: int) -> ExplainedE
     await accounts.find(backoffice, account)
     entry, piece = await usage.of_entry(backoffice.pool, account, seq)
     if entry is None:
+        if why := await gone(backoffice.pool, account, seq):
+            raise Forgotten(f"account {account} has no entry {seq} any more: {why}")
         raise NotFound(f"account {account} has no entry {seq}")
     pieces, rating, same = list[UsagePiece](), None, False
     if piece is not None:
@@ -85,7 +88,9 @@ async def of_session(backoffice: BackOffice, named: str, account: str | None) ->
     if payer is None:
         raise NotFound(f"there is no session {named} of the last 30 days: say whose, by `account`")
     if not pieces:
-        raise NotFound(f"account {payer} has no records of a session {named}")
+        since = (await kept(backoffice.pool)).usage_from_ms
+        text = f"account {payer} has no records of a session {named}"
+        raise Forgotten(f"{text}; {usage_since(since)}") if since else NotFound(text)
     return ExplainedSession(session, payer, pieces, await suspense.of_session(backoffice, payer, session))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from balances import keys
+from balances.ledger.kept import gone, kept
 from balances.ledger.restore import Quarantined, find_once
 from balances.packing import unpack_posted
 from balances.structs.account import MAIN, SuspendReasons, WeekHours
@@ -193,7 +194,10 @@ async def correct(
     """
     row = await accounts.find(backoffice, account)
     if original_seq and not await _paid(backoffice, row.id, original_seq):
-        raise Unresolved(f"original_seq: account {row.id} has no entry of money {original_seq}")
+        why = await gone(backoffice.pool, row.id, original_seq)
+        raise Unresolved(
+            f"original_seq: account {row.id} has no entry of money {original_seq}{why and f' any more: {why}'}"
+        )
     posting = Posting(
         MAIN, Kind.MONEY, amount, counter_account="revenue", why="rerate", original=original_seq, terms=terms
     )
@@ -487,6 +491,11 @@ class WantedEntries(msgspec.Struct, frozen=True, kw_only=True):
     """A charging tag, as JSON."""
     newest_first: bool
     limit: int
+
+
+async def kept_from_ms(backoffice: BackOffice) -> int:
+    """From when on entries are kept; 0: for ever."""
+    return (await kept(backoffice.pool)).entries_from_ms
 
 
 async def entries(backoffice: BackOffice, account: str, wanted: WantedEntries) -> Sequence[Record]:

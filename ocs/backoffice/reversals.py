@@ -10,6 +10,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger import refunds
+from balances.ledger.kept import gone
 from balances.structs.account import MAIN
 from balances.structs.posting import CounterReturn, Post, Posting, PostingOutcome
 from balances.structs.record import CounterAccount
@@ -45,6 +46,8 @@ async def reverse(
     """
     row = await accounts.find(backoffice, account)
     posted: Sequence[Any] = await backoffice.pool.fetch(_POSTED, row.id, seq)
+    if not posted and (why := await gone(backoffice.pool, row.id, seq)):
+        raise Unresolved(f"entry: account {row.id} has no entry {seq} any more: {why}")
     _check(row.id, seq, posted)
     once = keys.reversal_key(posted[0]["seq"])
     # The key is the posting's: whoever else reverses it finds it reversed.

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from balances.ledger.statement import EVER_MS, BucketSum, KindSums, PeriodSums, ReasonSums, balance_at, period
+from balances.ledger.kept import NotKept, kept
+from balances.ledger.statement import (
+    EVER_MS,
+    BucketSum,
+    KindSums,
+    PeriodSums,
+    ReasonSums,
+    balance_at,
+    check_from,
+    period,
+)
 from ocs.backoffice import accounts, postings
-from ocs.backoffice.errors import Invalid, NotFound
+from ocs.backoffice.errors import Forgotten, Invalid, NotFound
 from ocs.backoffice.postings import WantedEntries
 from ocs.master.accounts import of_customer
 from ocs.tags import undeclared
@@ -52,7 +62,10 @@ async def balance(
     """What the account had; None: now."""
     row = await accounts.find(backoffice, account)
     as_of, known = EVER_MS if as_of_ms is None else as_of_ms, EVER_MS if known_ms is None else known_ms
-    return row, await balance_at(backoffice.pool, row.id, as_of, known)
+    try:
+        return row, await balance_at(backoffice.pool, row.id, as_of, known)
+    except NotKept as why:
+        raise Forgotten(str(why)) from None
 
 
 async def of_account(
@@ -75,6 +88,14 @@ def _check_grouping(backoffice: BackOffice, key: str | None, found: Sequence[Sta
         raise Invalid("group_by", why)
 
 
+async def check_kept(backoffice: BackOffice, from_ms: int) -> None:
+    """Raises Forgotten: entries of a period that begins then are not kept any more."""
+    try:
+        check_from(from_ms, await kept(backoffice.pool))
+    except NotKept as why:
+        raise Forgotten(str(why)) from None
+
+
 def check_period(from_ms: int, until_ms: int) -> None:
     if until_ms <= from_ms:
         raise Invalid("until", "after from")
@@ -83,7 +104,10 @@ def check_period(from_ms: int, until_ms: int) -> None:
 async def _of(backoffice: BackOffice, row: AccountRow, from_ms: int, until_ms: int, group_by: str | None) -> Statement:
     # The live store is asked first: what was posted until then has to be among the entries.
     live, _ = await accounts.read(backoffice, row)
-    sums = await period(backoffice.pool, row.id, from_ms, until_ms, group_by)
+    try:
+        sums = await period(backoffice.pool, row.id, from_ms, until_ms, group_by)
+    except NotKept as why:
+        raise Forgotten(str(why)) from None
     is_over = until_ms <= backoffice.now_ms() - SETTLES_MS
     return Statement(row, from_ms, until_ms, sums, is_over and sums.last_seq >= live.seq)
 

@@ -102,6 +102,7 @@ def rate_again(job: Job, processes: int | None) -> tuple[PreparedJob, RatingTall
     import asyncio
 
     from balances.ledger.history import Unreachable
+    from balances.ledger.kept import NotKept
     from ocs.rerating.run import CORES, JobError, prepare
     from ocs.rerating.run import rate_again as work
     from ocs.rerating.tariffs_of_job import NoSuchTariff
@@ -115,7 +116,7 @@ def rate_again(job: Job, processes: int | None) -> tuple[PreparedJob, RatingTall
 
     try:
         return asyncio.run(run())
-    except (Unreachable, NoSuchTariff, JobError) as why:
+    except (Unreachable, NotKept, NoSuchTariff, JobError) as why:
         raise RequestRefused(str(why)) from None
 
 

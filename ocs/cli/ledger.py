@@ -8,7 +8,7 @@ import click
 
 from ocs.cli.given import tag_wanted
 from ocs.cli.ledger_copy import LONG_S, lost, quarantine, recover, resume, status
-from ocs.cli.ledger_periods import close_period, periods
+from ocs.cli.ledger_periods import close_period, drop_period, periods
 from ocs.cli.output import json_option, rows, say, show, tags_text
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -29,6 +29,7 @@ ledger.add_command(recover)
 ledger.add_command(lost)
 ledger.add_command(quarantine)
 ledger.add_command(close_period)
+ledger.add_command(drop_period)
 ledger.add_command(periods)
 
 
@@ -43,6 +44,8 @@ def verify(server: Remote, as_json: bool) -> None:
             f"{proof['accounts']} accounts in Redis compared with {proof['entries']} entries in PostgreSQL;"
             f" {proof['absent']} accounts in PostgreSQL alone"
         )
+        if proof["dropped"]:
+            say(f"{proof['dropped']} entries of dropped months stand in their closings")
         for currency, books in sorted(proof["sums"].items()):
             say(f"{currency}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
         if proof["recovered"] or proof["orphaned"]:
@@ -88,6 +91,8 @@ def show_ledger(server: Remote, account: str, newest: bool, as_json: bool, **wan
         lines = [[entry[name] for name in ENTRY] for entry in items]
         columns = [name.removeprefix("balance_") for name in ENTRY]
         rows(f"ledger of {account}", columns, lines, right=("seq", "amount", "tax", "after"))
+        if found["kept_from"]:
+            say(f"entries before {found['kept_from']} are not kept any more")
         if found["next_after_seq"]:
             say(f"more: --after-seq {found['next_after_seq']}")
         if found["next_before_seq"]:

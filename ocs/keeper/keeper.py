@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from balances.ledger import debts, months, standings
 from balances.ledger.debts import OwedMoney
+from balances.ledger.dropping import What
 from balances.ledger.opening import Opened
 from balances.ledger.reader import STORE_AWAY, Client, Pulse
 from balances.ledger.record import RecordId
@@ -61,6 +62,7 @@ from ocs.keeper.news import News
 from ocs.keeper.opening import LOOK_S, OpenerSettings
 from ocs.keeper.primary_copies import PrimaryCopies
 from ocs.keeper.reauthorize import Reauthorizer
+from ocs.keeper.retention import KEPT_FOR_EVER, RETENTION_S, Retention
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.keeper.settling import finish
 from ocs.keeper.totals import Totals
@@ -127,6 +129,7 @@ class Keeper:
     tries_s:   how long wrong codes of vouchers count
     sample_rate: accounts a second that are compared between the stores; 0: none
     verify_at: "03:30" in UTC, when the whole ledger is proved; "": never
+    keep_months: of usage records and entries, whole months before the present one; 0: for ever
     format_after_s: how long all hosts read a newer stored format before it is written
     fees_rate: assignments whose recurring fees are looked at in a second, at most
     """
@@ -169,6 +172,7 @@ class Keeper:
         fees_rate: int = 1_000,
         sample_rate: int = 10,
         verify_at: str = "",
+        keep_months: Mapping[What, int] = KEPT_FOR_EVER,
         format_after_s: int = 3_600,
     ) -> None:
         self.stats = stats = KeeperStats()
@@ -255,6 +259,14 @@ class Keeper:
             rate=sample_rate,
             at=verify_at,
         )
+        self.retention = Retention(
+            getattr(pool, "patient", pool),
+            log,
+            now_ms=now_ms,
+            mine=lambda: not self.why and leases.has(VERIFY),
+            lasting=self.standing.lasting,
+            keep_months=keep_months,
+        )
         self.formats = FormatStep(redis, pool, log, primaries=primaries.all, now_ms=now_ms, after_s=format_after_s)
         self._caught_up_s, self._copied = 0.0, 0
         self._news = news = News(redis, self._doubt)
@@ -338,6 +350,7 @@ class Keeper:
             ("walk", self._walk, 1.0),
             ("months", self._make_months, 3_600.0),
             ("purge", self._purge, 3_600.0),
+            ("retention", self.retention.step, RETENTION_S),
             ("settle", self._settle, 5.0),
             ("audit", self._go_on_with_audit, 5.0),
             ("approvals", self._expire_approvals, 30.0),

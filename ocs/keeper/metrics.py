@@ -25,6 +25,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     jobs, finished, ignored = (meter.counts(one) for one in (metrics.JOBS, metrics.JOBS_ENDED, metrics.RAR_IGNORED))
     late_ms, used, over = (meter.counts(one) for one in (metrics.JOBS_LATE, metrics.USED_AFTER, metrics.OVER_BOUND))
     sampled, findings = meter.counts(metrics.SAMPLED), meter.counts(metrics.FINDINGS)
+    dropped, drop_waits = meter.counts(metrics.MONTHS_DROPPED), meter.counts(metrics.MONTHS_WAIT)
     verified_ms = meter.counts(metrics.VERIFIED_AGE)
     due_late_ms = meter.counts(metrics.DUE_LATE)
     fees, fees_late_ms = meter.counts(metrics.FEES), meter.counts(metrics.FEES_LATE)
@@ -55,6 +56,8 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         sampled[()] = proofs.sampled
         if proofs.ended_ms:
             findings[()], verified_ms[()] = proofs.findings, it.now_ms() - proofs.ended_ms
+        dropped.update({(what,): count for what, count in it.retention.dropped.items()})
+        drop_waits.update({(what,): int(bool(why)) for what, why in it.retention.waits.items()})
         debited.update(it.stats.debited)
         marked.update(it.stats.marked)
         unheld.update(it.stats.unheld)

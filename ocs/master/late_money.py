@@ -31,6 +31,8 @@ _MERGED: Final = """
         EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source
             AND e.seq > COALESCE(t.sent_seq, 0)
             AND (e.why IN ('top-up', 'voucher', 'transfer', 'adjustment') OR (e.why = 'merge' AND e.amount > 0))
+           ) OR EXISTS (SELECT FROM ledger_brought b WHERE b.account = t.source
+            AND b.seq >= COALESCE(t.sent_seq, 0) + GREATEST(jsonb_array_length(t.moved), 1)
            ) AS reopened
     FROM unnest($1::text[]) AS closed (account) JOIN account_heads h ON h.account = closed.account
     CROSS JOIN LATERAL (SELECT * FROM transfers WHERE source = closed.account AND merges AND follows IS NULL
@@ -51,7 +53,8 @@ async def order_late_money(pool: Pool, now_ms: int) -> None:
 
 async def _merged(pool: Pool, accounts: Sequence[str], now_ms: int) -> Sequence[Record]:
     """Of each its last merge, if the other account took all of it, and nobody has put money into this one by hand
-    since: then it was opened again, and what comes in may be somebody else's."""
+    since: then it was opened again, and what comes in may be somebody else's. Of entries that were dropped nobody knows
+    what they were: they may have been such."""
     rows = await pool.fetch(_MERGED, accounts, now_ms - AGAIN_MS)
     return [row for row in rows if row["state"] == TransferState.RECEIVED and not row["reopened"]]
 

@@ -179,6 +179,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             fees_rate=config.fees.rate,
             sample_rate=config.ledger.sample_rate,
             verify_at=config.ledger.verify_at,
+            keep_months={"usage": config.ledger.keep_usage_months, "entries": config.ledger.keep_entries_months},
             format_after_s=config.upgrade.after_s,
         )
         tell = kept_counts(it, supervisor.meter)

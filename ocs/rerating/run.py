@@ -37,8 +37,9 @@ class PreparedJob(NamedTuple):
 
 
 async def prepare(job: Job) -> PreparedJob:
-    """Check a job before the work begins. Raises history.Unreachable or NoSuchTariff."""
+    """Check a job before the work begins. Raises history.Unreachable, NotKept or NoSuchTariff."""
     async with history.connect(job.dsn) as pg:
+        await history.check_kept(pg, job.window)
         if job.written is not None:
             job = msgspec.structs.replace(job, written=await with_files(pg, job.written))
         places = await places_of(pg, job)

@@ -126,6 +126,8 @@ VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed;
 SAMPLED        = _counter("ocs_ledger_sampled_total", "Accounts compared between the stores beside traffic")
 FINDINGS       = _gauge("ocs_ledger_findings", "Of the last whole proof of the ledger", across=Across.MAX)
 VERIFIED_AGE   = _gauge("ocs_ledger_verified_seconds", "Age of that proof", divisor=1_000, across=Across.MAX)
+MONTHS_DROPPED = _counter("ocs_ledger_months_dropped_total", "Months that retention dropped", "what")
+MONTHS_WAIT    = _gauge("ocs_ledger_retention_waits", "1: a month is to go and cannot", "what", across=Across.MAX)
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
 MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
 OPEN_FILES     = _gauge("ocs_process_open_fds", "Open file descriptors", "role")
@@ -148,7 +150,7 @@ METRICS: tuple[Metric, ...] = (
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, KEEPER_FAILED, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
     FOLLOWERS_CUT, HOOK_ATTEMPTS, HOOK_DEAD, HOOK_WAITING, HOOK_AGE, HOOK_PAUSED, VIOLATIONS,
-    SAMPLED, FINDINGS, VERIFIED_AGE, CPU, MEMORY, OPEN_FILES,
+    SAMPLED, FINDINGS, VERIFIED_AGE, MONTHS_DROPPED, MONTHS_WAIT, CPU, MEMORY, OPEN_FILES,
     DISK_FREE, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 
