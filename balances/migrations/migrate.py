@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +25,8 @@ LOCK_MS: Final = 2_000
 """For a lock that somebody else holds: whoever comes after us waits behind us, the copy too."""
 AGAIN_S: Final = 1.0
 """Then the step is tried again after so long: a report may read a big table for an hour."""
+TOLD_EACH: Final = 20
+"""After so many tries it is told again."""
 
 NEEDS: Final = re.compile(r"^-- needs: (\d{3}): \S", re.MULTILINE)
 """The line of a step that older builds cannot work beside: the number a build has to know, and why."""
@@ -66,17 +69,21 @@ def migrations() -> list[Migration]:
     return found
 
 
-async def migrate(dsn: str) -> list[str]:
-    """Apply what is missing; returns the names applied."""
+def nobody(_text: str) -> None:
+    """Who is told of a step that waits, where nobody is."""
+
+
+async def migrate(dsn: str, waits: Callable[[str], None] = nobody) -> list[str]:
+    """Apply what is missing; returns the names applied. `waits` is told now and then which step waits, and for whom."""
     pg = await connect(dsn)
     try:
         await pg.execute("SELECT pg_advisory_lock($1)", LOCK)
-        return await _migrate(pg, migrations())
+        return await _migrate(pg, migrations(), waits)
     finally:
         await pg.close()  # and with it the lock
 
 
-async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
+async def _migrate(pg: Any, steps: list[Migration], waits: Callable[[str], None] = nobody) -> list[str]:
     await pg.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number integer PRIMARY KEY, name text NOT NULL, digest text NOT NULL,"
         " at timestamptz NOT NULL DEFAULT now())"
@@ -94,10 +101,28 @@ async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
     for step in steps:
         if step.number in done:
             continue
-        while not await _apply(pg, step):  # noqa: ASYNC110  nobody tells that a lock is free
+        tried = 0
+        while not await _apply(pg, step):  # nobody tells that a lock is free
+            if tried % TOLD_EACH == 0:
+                waits(f"{step.name} waits for a lock: {await _long_transactions(pg)}")
+            tried += 1
             await asyncio.sleep(AGAIN_S)
         applied.append(step.name)
     return applied
+
+
+async def _long_transactions(pg: Any) -> str:
+    """Who may hold it: the oldest transactions of this database, for people."""
+    rows = await pg.fetch(
+        "SELECT pid, application_name AS name, extract(epoch FROM now() - xact_start)::int AS seconds, state,"
+        " left(query, 80) AS query FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 3"
+    )
+    return "; ".join(
+        f"process {row['pid']} ({row['name'] or 'no name'}) is in a transaction for {row['seconds']} s, {row['state']}:"
+        f" {row['query']}"
+        for row in rows
+    ) or "who held it has ended"  # fmt: skip
 
 
 async def _apply(pg: Any, step: Migration) -> bool:

@@ -19,6 +19,8 @@ from ocs.telemetry.standing_alarms import AlarmLog
 ANNOUNCED_S: Final = 5
 """Between announcing a format and writing it: ten checks of the fence."""
 
+_HEARD: Final = "next_format = $1 AND next_at < now() - $2 * interval '1 second'"
+
 
 def holding_back(hosts: Collection[HostRow], libraries: Collection[str], wanted: int) -> list[str]:
     """Why this format may not be written yet, one sentence for each host or process that does not read it.
@@ -92,17 +94,20 @@ class FormatStep:
         await self.publish()
 
     async def _write(self, stored: StoredFormat) -> None:
-        async with self._pool.acquire() as pg, pg.transaction():
-            heard = await pg.fetchval(
-                "SELECT next_at < now() - $2 * interval '1 second' FROM store WHERE next_format = $1 FOR UPDATE",
-                stored.announced,
-                ANNOUNCED_S,
-            )
-            if not heard:
-                return
-            kept = {name for host in await listed(pg) if host.reads.has(stored.announced) for name in host.libraries}
-            dropped = await drop_all_but(self._primaries(), kept)
-            await pg.execute("UPDATE store SET format = next_format, next_format = NULL, format_at = now()")
+        # Nothing is locked while the primaries are asked. Who joins meanwhile reads what is announced; should its
+        # library go, it loads it again.
+        if not await self._pool.fetchval(f"SELECT true FROM store WHERE {_HEARD}", stored.announced, ANNOUNCED_S):
+            return
+        hosts = await listed(self._pool)
+        kept = {name for host in hosts if host.reads.has(stored.announced) for name in host.libraries}
+        dropped = await drop_all_but(self._primaries(), kept)
+        done = await self._pool.execute(
+            f"UPDATE store SET format = next_format, next_format = NULL, format_at = now() WHERE {_HEARD}",
+            stored.announced,
+            ANNOUNCED_S,
+        )
+        if done != "UPDATE 1":  # another keeper was faster
+            return
         self._free_since_ms = 0
         self._log.info("format.written", format=stored.announced, libraries_dropped=dropped)
         await self.publish()

@@ -110,7 +110,7 @@ async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_m
         nonlocal up_to_date
         if not up_to_date:
             try:
-                applied = await migrate(dsn)
+                applied = await migrate(dsn, waits=lambda text: logger().warning("migration.waits", detail=text))
             except MigrationError as why:
                 supervisor.unfit(str(why))
                 raise

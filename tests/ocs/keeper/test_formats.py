@@ -129,3 +129,26 @@ async def test_what_the_live_store_has_lost_is_published_again(stepped: FormatWa
     assert await stepped.step() == (3, 3)
     await stepped.redis.flushall()
     assert await stepped.step() == (3, 3)
+
+
+async def test_nothing_is_locked_while_the_primaries_are_asked(
+    stepped: FormatWalk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A primary that is silent keeps no host from joining, and two keepers write it once."""
+    await join(stepped.pool, "a", BOTH)
+    assert await stepped.step() == (2, 3)
+    await stepped.heard()
+    asked = libraries.drop_all_but
+    free: list[str] = []
+
+    async def silent(*of: Any) -> list[str]:
+        await stepped.pool.execute("SELECT FROM store FOR UPDATE NOWAIT")
+        free.append("store")
+        if len(free) == 1:
+            await FormatWalk(stepped.redis, stepped.pool).step_to.step()  # another keeper, meanwhile
+        return await asked(*of)
+
+    monkeypatch.setattr(formats, "drop_all_but", silent)
+    assert await stepped.step() == (3, 3)
+    assert len(free) == 2
+    assert await stepped.pool.fetchval("SELECT next_format FROM store") is None
