@@ -206,9 +206,13 @@ local function give_back(mark)
   end
 end
 
--- The assignment is settled for good.
+-- The assignment is settled for good. What a closed account has paid and does not get back stays in the mark: so who asks again is
+-- told that a refund may give it (charging.md section 21).
 local function end_fee(mark)
-  if not has_state(account, SUSPENDREASONS.CLOSED) then give_back(mark) end
+  if not has_state(account, SUSPENDREASONS.CLOSED) then
+    give_back(mark)
+    mark[FEEMARK.paid] = {}
+  end
   if fee[FEE.takes_back] then
     for _, given in ipairs(mark[FEEMARK.buckets]) do
       local bucket = bucket_of(account, given[FEEBUCKET.bucket])
@@ -216,7 +220,7 @@ local function end_fee(mark)
     end
     expire_buckets(change)
   end
-  mark[FEEMARK.paid], mark[FEEMARK.buckets], mark[FEEMARK.ended_ms] = {}, {}, max(change.now_ms, 1)
+  mark[FEEMARK.buckets], mark[FEEMARK.ended_ms] = {}, max(change.now_ms, 1)
   mark[FEEMARK.short], mark[FEEMARK.suspends], mark[FEEMARK.price] = false, false, ''
   check_suspension(0)
   return RESULT.OK, true

@@ -18,9 +18,6 @@ if reply then return reply end
 -- One posting, to a bucket that is there or is made for it. `up_to`: as much as there is, so it is never refused.
 local function move(posting)
   local amount, up_to, bucket = posting[POSTING.amount], posting[POSTING.up_to], nil
-  if posting[POSTING.counter_account] == COUNTERACCOUNT.TOP_UP and has_state(change.account, SUSPENDREASONS.CLOSED) then
-    return RESULT.DENIED
-  end
   if posting[POSTING.bucket] >= 0 then
     bucket = bucket_of(change.account, posting[POSTING.bucket])
     if not bucket then return up_to and RESULT.OK or RESULT.NOT_FOUND end

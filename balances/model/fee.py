@@ -248,16 +248,18 @@ def give_back(change: AccountChange, fee: Fee, mark: FeeMark) -> None:
 
 
 def end_fee(change: AccountChange, fee: Fee, mark: FeeMark) -> tuple[Result, bool]:
-    """The assignment is settled for good."""
+    """The assignment is settled for good. What a closed account has paid and does not get back stays in the mark: so
+    who asks again is told that a refund may give it (charging.md section 21)."""
     if not change.account.state & SuspendReasons.CLOSED:
         give_back(change, fee, mark)
+        mark.paid = []
     if fee.takes_back:
         for given in mark.buckets:
             bucket = change.bucket_of(given.bucket)
             if bucket is not None and not 0 < bucket.until_ms <= change.now_ms:
                 bucket.until_ms = change.now_ms
         change.expire_buckets()
-    mark.paid, mark.buckets, mark.ended_ms = [], [], max(change.now_ms, 1)
+    mark.buckets, mark.ended_ms = [], max(change.now_ms, 1)
     mark.short = mark.suspends = False
     mark.price = ""
     check_suspension(change, 0)

@@ -21,10 +21,9 @@ from balances.model.posting import (
     write_refusal,
 )
 from balances.model.reached import reset_limits, turn_back_counters
-from balances.structs.account import Bucket, SuspendReasons
+from balances.structs.account import Bucket
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Post, Posting
-from balances.structs.record import CounterAccount
 
 
 def post(store: ModelStore, post: Post) -> Reply:
@@ -54,8 +53,6 @@ def post(store: ModelStore, post: Post) -> Reply:
 def move(change: AccountChange, post: Post, posting: Posting) -> Result:
     """One posting, to a bucket that is there or is made for it. `up_to`: as much as there is, so it is never
     refused."""
-    if posting.counter_account == CounterAccount.TOP_UP and change.account.state & SuspendReasons.CLOSED:
-        return Result.DENIED
     if posting.bucket >= 0:
         bucket = change.bucket_of(posting.bucket)
         if bucket is None:

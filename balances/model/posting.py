@@ -10,7 +10,7 @@ from balances.model.kept import Appended, ModelStore
 from balances.model.life import end_grace
 from balances.model.thresholds import check_thresholds
 from balances.packing import pack
-from balances.structs.account import BUCKETS_MAX, MAIN, Bucket
+from balances.structs.account import BUCKETS_MAX, MAIN, Bucket, SuspendReasons
 from balances.structs.blob import FORMAT, blob_of, raw_of
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import AccountOperation, BucketExtension, Post, PostingOutcome
@@ -106,6 +106,12 @@ def extend_buckets(change: AccountChange, extension: BucketExtension) -> None:
             change.look_at_end(bucket)
 
 
+def is_top_up(post: Post) -> bool:
+    """Whether it begins with one. What a voucher gives besides comes from there too, but in behind what it is worth,
+    and a claim is refused by nobody (charging.md section 18)."""
+    return post.postings[0].counter_account == CounterAccount.TOP_UP if post.postings else False
+
+
 def money_taken(post: Post) -> int:
     """Money that a post takes from its account."""
     return max(-sum(posting.amount for posting in post.postings if posting.kind == Kind.MONEY), 0)
@@ -113,7 +119,8 @@ def money_taken(post: Post) -> int:
 
 def refusal_of_post(change: AccountChange, post: Post) -> Result:
     """Why nothing of a post may be done; OK, and its counters are raised."""
-    if change.account.state & post.denied_in:
+    denied_in = post.denied_in | (SuspendReasons.CLOSED if is_top_up(post) else 0)
+    if change.account.state & denied_in:
         return Result.DENIED
     for count in post.counts:
         counter = change.counter_of(count.key)

@@ -180,7 +180,7 @@ class FeeMark(msgspec.Struct, array_like=True, gc=False):
     suspends: bool = False
     """The account is suspended while this is not paid."""
     paid: list[Take] = []
-    """What buckets paid of that period."""
+    """What buckets paid of that period; after the end what was not given back, because the account was closed."""
     buckets: list[FeeBucket] = []
     """Included units that were given, the oldest first."""
     ended_ms: int = 0

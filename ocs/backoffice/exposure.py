@@ -7,16 +7,17 @@ Each part is asked for by itself and has a limit; of one that cannot be read the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from balances.keys import SHARDS
 from balances.ledger.debts import OwedMoney, owed
 from balances.ledger.live_sessions import START, by_due
 from balances.ledger.reader import STORE_AWAY, StreamReader
-from balances.ledger.record import RecordId
+from balances.ledger.record import NewerFormat, RecordedCall, RecordId, Undecodable, decode
 from balances.ledger.writer import read_cursors
 from balances.redis.primaries import Primary
 from balances.structs.session import SessionState
@@ -217,21 +218,26 @@ async def _waiting(backoffice: BackOffice) -> WaitingRecords:
         for shard, head in heads.items():
             if head <= cursors[shard] or read >= RECORDS_MAX:
                 continue
-            read += await _debits(reader, shard, cursors[shard], head, RECORDS_MAX - read, debited)
+            read += await _debits(reader, shard, cursors[shard], RECORDS_MAX - read, debited)
     return WaitingRecords(entries, dict(debited), read >= entries)
 
 
-async def _debits(
-    reader: StreamReader, shard: int, cursor: RecordId, head: RecordId, most: int, debited: Counter[str]
-) -> int:
-    """Add what the records between the two debited; returns how many were read."""
+async def _debits(reader: StreamReader, shard: int, cursor: RecordId, most: int, debited: Counter[str]) -> int:
+    """Add what the records after the cursor debited; returns how many were read."""
     read = 0
-    for call in await reader.span(shard, cursor, head, most):
+    look = await reader.after({shard: cursor}, most)
+    for call in _readable(look.entries.get(shard, ())):
         read += 1
         for entry in call.record.entries:
             if entry.kind == Kind.MONEY and entry.amount < 0:
                 debited[call.record.currency] -= entry.amount
     return read
+
+
+def _readable(entries: Iterable[Any]) -> Iterator[RecordedCall]:
+    """Up to one that cannot be read: there the copy of its shard has stopped, for a person."""
+    with contextlib.suppress(Undecodable, NewerFormat):
+        yield from map(decode, entries)
 
 
 async def _set_aside(backoffice: BackOffice) -> list[SetAside]:

@@ -16,7 +16,6 @@ import msgspec
 
 from balances.ledger.refunds import end_gave_nothing, grant_end
 from balances.redis.pending import Pending
-from balances.structs.account import SuspendReasons
 from balances.structs.charge import Reply
 from balances.structs.posting import Fee, FeeOutcome, FeeStep
 from ocs.fees import rows
@@ -138,7 +137,7 @@ class FeeRun:
             outcome = _outcome(reply.outcome)
             if reply.status == "ok":
                 await keep_clock(self._pool, self._store, fee.account, fee.clock, self._now_ms())
-            if fee.step == FeeStep.END and reply.status == "ok" and outcome.state & SuspendReasons.CLOSED:
+            if fee.step == FeeStep.END and outcome.mark.ended_ms and outcome.mark.paid:  # told again to who asks again
                 await end_gave_nothing(self._pool, fee.account, fee.chain)
             return TriedFee(outcome.mark, outcome.result)
         raise FeeProblem(f"the live store says {reply.status}")

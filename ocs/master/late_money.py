@@ -25,14 +25,23 @@ CHAIN_MAX: Final = 32
 AGAIN_MS: Final = 86_400_000
 """After which it is tried again with an account that did not take it."""
 
+CLAIMED_MS: Final = 10_000
+"""A voucher that was claimed no later after the merge was claimed by who did not know of it."""
+
+# Where nothing was left to go along, no entry says when the account was closed.
 _MERGED: Final = """
     SELECT t.*, h.seq, ARRAY(SELECT target FROM transfers WHERE source = closed.account AND follows IS NOT NULL
             AND state = 3 AND ended_ms > $2) AS refused_by,
         EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source
-            AND e.seq > COALESCE(t.sent_seq, 0)
-            AND (e.why IN ('top-up', 'voucher', 'transfer', 'adjustment') OR (e.why = 'merge' AND e.amount > 0))
+            AND (e.seq > t.sent_seq OR (t.sent_seq IS NULL AND e.at_ms > t.ended_ms))
+            AND (e.why IN ('top-up', 'transfer', 'adjustment') OR (e.why = 'merge' AND e.amount > 0)
+                OR (e.why = 'voucher' AND NOT EXISTS (SELECT FROM voucher_claims v WHERE v.account = e.account
+                    AND v.seq = e.seq AND v.claimed_ms <= $3 + COALESCE((SELECT at_ms FROM ledger_entries l
+                        WHERE l.account = t.source AND l.seq = t.sent_seq), t.ended_ms))))
            ) OR EXISTS (SELECT FROM ledger_brought b WHERE b.account = t.source
-            AND b.seq >= COALESCE(t.sent_seq, 0) + GREATEST(jsonb_array_length(t.moved), 1)
+            AND b.seq >= t.sent_seq + GREATEST(jsonb_array_length(t.moved), 1)
+           ) OR EXISTS (SELECT FROM ledger_closings c, ledger_kept k WHERE c.account = t.source AND t.sent_seq IS NULL
+            AND c.until_ms > t.ended_ms AND c.until_ms <= k.entries_from_ms
            ) AS reopened
     FROM unnest($1::text[]) AS closed (account) JOIN account_heads h ON h.account = closed.account
     CROSS JOIN LATERAL (SELECT * FROM transfers WHERE source = closed.account AND merges AND follows IS NULL
@@ -54,8 +63,8 @@ async def order_late_money(pool: Pool, now_ms: int) -> None:
 async def _merged(pool: Pool, accounts: Sequence[str], now_ms: int) -> Sequence[Record]:
     """Of each its last merge, if the other account took all of it, and nobody has put money into this one by hand
     since: then it was opened again, and what comes in may be somebody else's. Of entries that were dropped nobody knows
-    what they were: they may have been such."""
-    rows = await pool.fetch(_MERGED, accounts, now_ms - AGAIN_MS)
+    what they were: they may have been such. A voucher that was claimed before is credited to a closed account too."""
+    rows = await pool.fetch(_MERGED, accounts, now_ms - AGAIN_MS, CLAIMED_MS)
     return [row for row in rows if row["state"] == TransferState.RECEIVED and not row["reopened"]]
 
 

@@ -102,10 +102,18 @@ local function money_taken(post)
   return max(sum, 0)
 end
 
+-- Whether it begins with one. What a voucher gives besides comes from there too, but in behind what it is worth, and a claim is
+-- refused by nobody (charging.md section 18).
+local function is_top_up(post)
+  local first = post[POST.postings][1]
+  return first and first[POSTING.counter_account] == COUNTERACCOUNT.TOP_UP
+end
+
 -- Why nothing of a post may be done; OK, and its counters are raised.
 local function refusal_of_post(change, post)
   local account = change.account
   if has_state(account, post[POST.denied_in]) then return RESULT.DENIED end
+  if is_top_up(post) and has_state(account, SUSPENDREASONS.CLOSED) then return RESULT.DENIED end
   for _, count in ipairs(post[POST.counts]) do
     local counter, amount = counter_of(account, count[COUNT.key]), count[COUNT.what] == COUNTED.UNITS and 1 or money_taken(post)
     local limit = count[COUNT.limit]

@@ -50,6 +50,21 @@ def test_no_end_comes_nearer_none_is_made_and_what_is_given_has_its_own(opened: 
     world.audit()
 
 
+def test_a_closed_account_takes_no_payment_but_all_of_a_voucher(opened: Opened) -> None:
+    """A claim is never taken back (charging.md section 18): what its offer gives comes with it."""
+    world = opened(0)
+    world.close()
+    given = Posting(-1, Kind.OCTETS, 5, "top-up", "bonus", name="week")
+    paid(world, 50, given)
+    assert (world.status, world.money) == ("refused", (0, 0))
+    world.post(Posting(MAIN, Kind.MONEY, 50, "voucher", "voucher"), given)
+    assert (world.status, world.money) == ("ok", (50, 0))
+    assert [(one.name, one.amount) for one in world.account.buckets if one.id != MAIN] == [("week", 5)]
+    world.post(given)
+    assert world.status == "refused"
+    world.audit()
+
+
 def test_one_that_has_ended_stays_ended_also_while_it_is_held(opened: Opened) -> None:
     world = opened(0)
     week = world.grant_bucket(Kind.MONEY, 100, name="week", until_ms=world.now_ms + HOUR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, pack
@@ -250,6 +251,19 @@ def test_a_closed_account_pays_nothing(opened: Opened) -> None:
     assert (outcome.result, outcome.entries, outcome.mark.day) == (Result.DENIED, [], MONTH + 2 * DAYS)
     assert not fee(world, step=FeeStep.END, amount=0).entries
     assert world.money == (400, 0)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_asks_for_an_end_again_is_told_what_was_not_given_back(opened: Opened, *, closed: bool) -> None:
+    world = opened(500)
+    fee(world)
+    if closed:
+        world.settings(set_state=SuspendReasons.CLOSED)
+    for _ in range(2):
+        mark = fee(world, step=FeeStep.END, amount=40).mark
+        assert (sum(take.amount for take in mark.paid), mark.ended_ms > 0) == (100 if closed else 0, True)
+        world.settings(clear_state=SuspendReasons.CLOSED)
+    assert world.money == (400 if closed else 460, 0)
 
 
 def test_a_mark_outlives_every_call_that_might_still_come(opened: Opened) -> None:

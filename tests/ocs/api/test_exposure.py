@@ -87,6 +87,29 @@ async def test_what_is_held_owed_and_waiting(harness: ApiHarness) -> None:
     assert found["waiting"]["records"] == 0
 
 
+async def test_what_waits_is_read_up_to_a_bound_and_up_to_what_cannot_be_read(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that has stopped is when it is asked for."""
+    await harness.account("rich")
+    await harness.top_up("10.00", "rich")
+    for number in range(3):
+        body = {"amount": "-1.00", "reason": "x"}
+        done = await harness.call("POST", "/v1/accounts/rich/adjustments", body, idempotency_key=f"a{number}")
+        assert done.status_code == 201, done.text
+    found = (await seen(harness))["waiting"]
+    assert (found["complete"], {one: float(sum_) for one, sum_ in found["debited"].items()}) == (True, {"EUR": 3.0})
+    with monkeypatch.context() as patched:
+        patched.setattr(exposure, "RECORDS_MAX", found["records"] - 1)
+        some = (await seen(harness))["waiting"]
+        assert (some["complete"], some["records"], float(some["debited"]["EUR"])) == (False, found["records"], 2.0)
+    ledger = keys.ledger(keys.shard_of("rich"))
+    await harness.redis.xadd(ledger, {"x": "nothing of ours"}, id=b"%d-*" % int(harness.link.epoch or 0))
+    broken = (await seen(harness))["waiting"]
+    assert (broken["complete"], broken["records"]) == (False, found["records"] + 1)
+    assert float(broken["debited"]["EUR"]) == 3.0
+
+
 async def test_who_may_see_it(harness: ApiHarness) -> None:
     made = await harness.call("POST", "/v1/tokens", {"caller": "carl", "roles": ["cashier"]})
     token = made.json()["token"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from ocs.keeper.transferring import finish_transfers
 from ocs.master.bring_in import bring_in
 from ocs.telemetry.log import logger
 from tests.ocs.api_harness import FLAT, ApiHarness
+from tests.ocs.killing import KilledHere
 
 MONTHLY = """
 [[fees]]
@@ -195,7 +197,11 @@ async def test_a_refund_and_the_end_give_back_what_was_paid_once(desk: FeeDesk, 
         assert await refund("0.32") == 201
 
 
-async def test_what_the_end_does_not_give_to_a_closed_account_may_be_refunded(desk: FeeDesk) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+async def test_what_the_end_does_not_give_to_a_closed_account_may_be_refunded(
+    desk: FeeDesk, monkeypatch: pytest.MonkeyPatch, *, killed: bool
+) -> None:
+    """Also where the keeper is killed after the end, before it notes that; the account was opened again meanwhile."""
     harness = desk.harness
     await desk.settle()
     desk.wait_until(datetime(2031, 1, 2, 9, tzinfo=UTC))
@@ -203,6 +209,18 @@ async def test_what_the_end_does_not_give_to_a_closed_account_may_be_refunded(de
     shut = await harness.call("POST", "/v1/accounts/a1/closing", closing, idempotency_key="c")
     assert shut.status_code == 201, shut.text
     assert (await harness.call("DELETE", "/v1/subscribers/kid", if_match="*")).status_code == 204
+    if killed:
+        with monkeypatch.context() as patch:
+
+            async def ends(*_: object) -> None:
+                raise KilledHere
+
+            patch.setattr("ocs.keeper.fees.end_gave_nothing", ends)
+            with contextlib.suppress(KilledHere):
+                await desk.settle()
+        open_ = {"currency": "EUR", "state": "active"}
+        assert (await harness.call("PUT", "/v1/accounts/a1", open_, if_match="*")).is_success
+        harness.ahead_ms += 60_000
     await desk.settle()
     assert await desk.balance() == "0.00"
     await harness.sync()

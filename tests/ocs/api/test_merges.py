@@ -7,13 +7,15 @@ import pytest
 
 from balances.ledger.verify import verify
 from ocs.charging.request import ChargingAnswer
+from ocs.keeper.settling import finish as settle
 from ocs.keeper.transferring import finish_transfers
 from ocs.master.late_money import order_late_money
 from ocs.telemetry.log import logger
 from ocs.tmf654.words import BASE
 from protocol.diameter.dictionary.credit_control import SubscriptionId
+from tests.ocs.api.test_vouchers import made, redeem
 from tests.ocs.api_harness import ApiHarness
-from tests.ocs.charging.wire import I, T, ccr, mscc
+from tests.ocs.charging.wire import I, T, ccr, lines, mscc
 
 MB = 1_048_576
 
@@ -198,6 +200,47 @@ async def test_what_comes_in_stays_where_nobody_would_take_it(two: ApiHarness) -
     await refunded(two, "0.01", "r2")
     await later(two)
     assert await balances(two, "old", "new") == ["0.01", "0.00"]
+    await sound(two)
+
+
+async def test_what_comes_in_follows_although_nothing_was_left_to_merge(two: ApiHarness) -> None:
+    """Everything was used before; the payments of then are not by who opened the account again."""
+    await two.account("poor")
+    await two.top_up("0.02", "poor")
+    await two.subscriber("s3", "poor", "msisdn:493")
+    await two.projector.project()
+    used: dict[str, Any] = {
+        "session_id": "gw.example.net;1700000000;3",
+        "subscription_id": (SubscriptionId(subscription_id_type=0, subscription_id_data="493"),),
+    }
+    await two.charge(ccr(I, **used, **lines(mscc(10, ask={"cc_total_octets": 2 * MB}))))
+    await two.charge(ccr(T, cc_request_number=1, **used, **lines(mscc(10, used={"cc_total_octets": 2 * MB}))))
+    body = {"into": "new", "reason": "married"}
+    assert (await two.call("POST", "/v1/accounts/poor/merge", body, idempotency_key="m")).status_code == 202
+    await keeper(two)
+    back = {"amount": "0.01", "reason": "sorry", "session": "gw.example.net;1700000000;3"}
+    assert (await two.call("POST", "/v1/accounts/poor/refunds", back, idempotency_key="r")).status_code == 201
+    await later(two)
+    assert await balances(two, "poor", "new") == ["0.00", "2.01"]
+    await sound(two)
+
+
+async def test_a_voucher_that_was_claimed_before_it_follows(two: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ended between the claim and the credit, and then the account was merged (charging.md section 18)."""
+    (code,) = await made(two, count=1)
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.backoffice.vouchers._credited", killed)
+        assert (await redeem(two, code, "v", "old")).status_code == 500
+    await merged(two)
+    await keeper(two)
+    assert await balances(two, "old", "new") == ["0.00", "15.00"]
+    await settle(two.pool, two.store, logger(), two.now_ms() + 60_000, None)
+    await later(two)
+    assert await balances(two, "old", "new") == ["0.00", "25.00"]
     await sound(two)
 
 

@@ -438,6 +438,28 @@ async def test_what_the_offer_gives_has_to_fit_before_the_voucher_is_claimed(har
     await proved(harness)
 
 
+async def test_an_account_that_was_closed_in_between_gets_what_the_offer_gives_too(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim is never taken back (charging.md section 18), so nothing of it may be refused."""
+    codes = await offered(harness)
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.backoffice.vouchers._credited", killed)
+        assert (await redeem(harness, codes[0], "k1")).status_code == 500
+    shut = await harness.call("POST", "/v1/accounts/a1/closing", {"reason": "gone"}, idempotency_key="c")
+    assert shut.status_code == 201, shut.text
+    log = Log()
+    await finish(harness.pool, harness.store, log, harness.now_ms() + UNFINISHED_MS + 1, None)
+    assert log.said == []
+    assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
+    assert (await redeem(harness, codes[0], "k1")).status_code == 201
+    await proved(harness)
+
+
 async def test_a_build_that_knows_no_offers_claims_none_of_their_vouchers(harness: ApiHarness) -> None:
     """Beside this one while hosts are upgraded: it would give the amount alone, for ever."""
     codes = await offered(harness)
