@@ -22,6 +22,16 @@ CONNECT_S: Final = 10.0
 WRITABLE: Final = "read-write"
 """What a server has to be where several hosts are named and the address does not say."""
 
+GONE: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+"""Settings of every connection: some 15 s after a host is gone without a word (power, network) the server ends its
+connections, and with them its locks. Unless told so it waits for two hours, and so does who needs the rows of a shard
+that a keeper of that host was just copying."""
+
 UNREACHED: Final[tuple[type[Exception], ...]] = (
     OSError,  # TimeoutError too
     asyncpg.PostgresConnectionError,
@@ -87,6 +97,8 @@ async def connect(
     **how: Any,
 ) -> Any:
     """As asyncpg.connect. Raises what the hosts said, or TimeoutError."""
+    given = dict(parse_qsl(urlsplit(dsn).query))  # what the address says wins
+    how["server_settings"] = {name: GONE[name] for name in GONE.keys() - given} | how.get("server_settings", {})
     all_ = hosts(dsn)
     if len(all_) == 1:
         return await asyncpg.connect(dsn, timeout=timeout, **how)

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from balances.ledger.months import KEPT_MONTHS
+from balances.ledger.risk_names import StoreRisk
 from balances.postgres import hosts, named
 from balances.redis.address import StoreAddress
 from ocs.access.permissions import can_wait, matching
@@ -28,7 +29,7 @@ from ocs.charging.radius.mapped_input import mapped_inputs
 from ocs.charging.radius.own_attributes import refused_of
 from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
-from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, missing_in, networks
+from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, key_of, missing_in, networks
 from ocs.events.types import unknown_types
 from ocs.patterns import in_words, looks
 from ocs.tags import TAGS_MAX, TagKey

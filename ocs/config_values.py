@@ -7,24 +7,10 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 EMPTY: Final = "a value, but it is empty: leave the key out for its default"
-StoreRisk = Literal[
-    "eviction",
-    "maxmemory",
-    "persistence",
-    "appendonly",
-    "appendfsync",
-    "replica",
-    "replicas",
-    "coverage",
-    "installation",
-    "unseen",
-    "version",
-]
-"""As balances/ledger/risks.py names them."""
 
 EMBEDDED: Final = "embedded"
 """As a store's address: our own server in the data directory."""

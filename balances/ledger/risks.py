@@ -7,28 +7,15 @@ refused, unless the operator accepts a risk by its name (`redis.accept_risks`), 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from balances import keys
 from balances.ledger.reader import Client
+from balances.ledger.risk_names import StoreRisk
 from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
-
-Name = Literal[
-    "eviction",
-    "maxmemory",
-    "persistence",
-    "appendonly",
-    "appendfsync",
-    "replica",
-    "replicas",
-    "coverage",
-    "installation",
-    "unseen",
-    "version",
-]
 
 LEAST_VERSION: Final = (7, 0)
 """Of Redis, and as which Valkey counts itself: the operations are functions (libraries.py)."""
@@ -37,7 +24,7 @@ SETTINGS: Final = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync",
 
 
 class Risk(NamedTuple):
-    name: Name
+    name: StoreRisk
     text: str
     """What is so, and what comes of it."""
 

@@ -549,7 +549,7 @@ class Keeper:
 
     async def _settle(self) -> None:
         if not self.why:
-            await finish(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
+            await finish(self._pool, self._store, self._log, self._now_ms, self._bring_in)
 
     async def _look_at_debts(self) -> None:
         """By one keeper, so that each debt is told once."""
@@ -560,7 +560,7 @@ class Keeper:
 
     async def _finish_transfers(self) -> None:
         if not self.why and self._leases.has("copy"):
-            await finish_transfers(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
+            await finish_transfers(self._pool, self._store, self._log, self._now_ms, self._bring_in)
 
     async def _look_at_webhooks(self) -> None:
         await self.dispatcher.look(ours=self._leases.has(WEBHOOKS))

@@ -31,24 +31,25 @@ async def finish_transfers(
     pool: Pool,
     store: KeeperLegStore,
     log: TransferringLog,
-    now_ms: int,
+    now_ms: Callable[[], int],
     bring_in: Callable[[str], Awaitable[object]] | None,
 ) -> None:
     """Order what came into merged accounts late to where they went, and make the next leg of each. Keys are made of
-    their ids, so each is posted once, whoever else does it. One that cannot be done now keeps none that are younger
-    from it."""
-    await order_late_money(pool, now_ms)
+    their ids, so each is posted once, whoever else does it; each at its own instant: a period that is over by then may
+    be closed. One that cannot be done now keeps none that are younger from it."""
+    await order_late_money(pool, now_ms())
+    before_ms = now_ms() - UNFINISHED_MS
     after = (-1, "")
-    while rows := await transfers.unfinished(pool, now_ms - UNFINISHED_MS, after):
+    while rows := await transfers.unfinished(pool, before_ms, after):
         for row in rows:
-            leg, due = await next_leg(pool, row, now_ms), keys.transfer_key(row["id"])
+            leg, due = await next_leg(pool, row, now_ms()), keys.transfer_key(row["id"])
             if leg is None:
                 continue
             reply = await transfers.make(store, leg).wait()
             if reply.status == "absent" and bring_in is not None:
                 await bring_in(leg.account)
             elif reply.status == "ok" and isinstance(leg, Post):
-                await keep_clock(pool, store, leg.account, leg.clock, now_ms)
+                await keep_clock(pool, store, leg.account, leg.clock, now_ms())
             elif reply.status not in ("ok", "again", "held") and not (reply.status == "refused" and leg.key == due):
                 log.warning("transfer.unfinished", transfer=row["id"], account=leg.account, why=reply.status)
         after = (rows[-1]["sent_ms"], rows[-1]["id"])

@@ -12,6 +12,7 @@ import asyncpg
 
 from balances.ledger.formats import Reads
 from balances.postgres import connect
+from balances.redis.pending import ended
 from ocs.stores import hosts
 from ocs.stores.hosts import BEAT_S, HostRefused, HostState
 from ocs.telemetry.log import Seldom, logger
@@ -78,8 +79,7 @@ class Registration:
     async def leave(self) -> None:
         """In good order, at the end."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended((self._task,))
         with contextlib.suppress(*AWAY):
             async with asyncio.timeout(WAIT_S):
                 await hosts.leave(await self._connected(), self.run_id)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, TypeVar
 
 from balances.ledger.writer import AWAY
+from balances.redis.pending import ended
 from ocs.audit.trail import SETTINGS, settings
 
 T = TypeVar("T")
@@ -119,8 +120,7 @@ class BoundedPostgres:
     async def close(self) -> None:
         """Stop asking, and refuse further queries."""
         if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
+            await ended((self._probing,))
 
     # ---- inside
 

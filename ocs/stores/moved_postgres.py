@@ -15,6 +15,7 @@ import asyncpg
 
 from balances import postgres
 from balances.ledger.writer import AWAY
+from balances.redis.pending import ended
 from ocs.stores.plain_connection import PlainConnection
 
 WAITED_S: Final = 3.0
@@ -72,8 +73,7 @@ class PostgresHosts:
     async def stop(self) -> None:
         """Ask no more."""
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+            await ended((self._asking,))
 
     async def _meet(self, pg: PlainConnection) -> None:
         pg.server = server = await _server(pg)

@@ -58,6 +58,11 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
         with self._waiting():
             return await super()._execute(query, *args, **kwargs)
 
+    async def _executemany(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        self._marked = self._marked or outlasts(query)
+        with self._waiting():
+            return await super()._executemany(query, *args, **kwargs)
+
     async def copy_records_to_table(self, table_name: str, **how: Any) -> Any:
         with self._waiting():
             return await super().copy_records_to_table(table_name, **how)

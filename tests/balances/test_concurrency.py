@@ -290,6 +290,29 @@ async def test_connections_killed_with_calls_in_flight_lose_nothing(books: Ledge
     assert len(made) > 50
 
 
+async def test_a_stop_ends_although_its_cancellation_got_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio.wait_for of Python 3.11 can swallow one, in the middle of a connect: it was waited for without end."""
+    link = RedisConnection(redis_url, now_ms=lambda: 0, unfenced=True)
+    await link.start(5)
+    checking, swallowed = asyncio.Event(), list[bool]()
+
+    async def check() -> None:
+        checking.set()
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            if swallowed:
+                raise
+            swallowed.append(True)
+
+    monkeypatch.setattr(link, "_check", check)
+    link.look()
+    await checking.wait()
+    async with asyncio.timeout(60):
+        await link.stop()
+    assert swallowed
+
+
 async def test_a_server_that_refuses_before_it_executes_was_not_called(books: LedgerCopy, worker: Worker) -> None:
     """`3004 only when the call was certainly not sent`: a replica too few, and the first write is refused."""
     store = await worker()

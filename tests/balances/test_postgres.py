@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from balances.postgres import connect, hosts, named
+from balances.postgres import GONE, connect, hosts, named
 
 ONE = "postgresql://ocs:s%40x@db1:5433/ocs?sslmode=require"
 
@@ -35,6 +35,20 @@ def test_each_host_is_an_address_of_its_own(dsn: str, expected: list[str]) -> No
             urlsplit(dsn).path,
         )
         assert one.attributes == ("read-write" if len(expected) > 1 else None)
+
+
+@pytest.mark.parametrize("said", ["", "60"])
+async def test_a_server_is_told_to_notice_soon_that_a_host_is_gone(pg_dsn: str, said: str) -> None:
+    """Else its locks, of the rows of a shard for instance, are kept for hours; over a socket of this machine that has
+    no effect. What the address says is left."""
+    joint = "&" if "?" in pg_dsn else "?"
+    pg = await connect(pg_dsn + (f"{joint}tcp_keepalives_idle={said}" if said else ""))
+    try:
+        rows = await pg.fetch("SELECT name, reset_val FROM pg_settings WHERE source = 'client'")
+    finally:
+        await pg.close()
+    found = dict(rows)
+    assert {name: found.get(name) for name in GONE} == GONE | ({"tcp_keepalives_idle": said} if said else {})
 
 
 def test_what_a_server_has_to_be_is_said_or_it_takes_writes() -> None:

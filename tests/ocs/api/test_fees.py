@@ -245,7 +245,7 @@ async def test_a_merge_takes_what_the_end_gives_back_along(desk: FeeDesk, monkey
     await desk.settle()
     for _ in range(3):
         await harness.sync()
-        await finish_transfers(harness.pool, harness.store, logger(), harness.now_ms() + 10_000, None)
+        await finish_transfers(harness.pool, harness.store, logger(), lambda: harness.now_ms() + 10_000, None)
     await desk.settle()
     found = (await harness.call("GET", "/v1/accounts/a2")).json()
     assert found["balance"] == "90.00", "ten days by the old account, twenty-one by the new one"

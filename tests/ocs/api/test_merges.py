@@ -47,7 +47,7 @@ async def keeper(harness: ApiHarness, rounds: int = 3) -> None:
     """What a keeper does of it; the records are copied in between."""
     for _ in range(rounds):
         await harness.sync()
-        await finish_transfers(harness.pool, harness.store, logger(), harness.now_ms() + 10_000, None)
+        await finish_transfers(harness.pool, harness.store, logger(), lambda: harness.now_ms() + 10_000, None)
     await harness.sync()
 
 
@@ -238,7 +238,7 @@ async def test_a_voucher_that_was_claimed_before_it_follows(two: ApiHarness, mon
     await merged(two)
     await keeper(two)
     assert await balances(two, "old", "new") == ["0.00", "15.00"]
-    await settle(two.pool, two.store, logger(), two.now_ms() + 60_000, None)
+    await settle(two.pool, two.store, logger(), lambda: two.now_ms() + 60_000, None)
     await later(two)
     assert await balances(two, "old", "new") == ["0.00", "25.00"]
     await sound(two)

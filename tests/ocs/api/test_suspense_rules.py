@@ -88,7 +88,7 @@ class SuspenseModel:
         log: Any = SimpleNamespace(warning=print)
         later_ms = harness.now_ms() + settling.UNFINISHED_MS + 1
         bring_in = partial(accounts.restore, harness.backoffice)
-        finish = [settling.finish(harness.pool, harness.store, log, later_ms, bring_in) for _ in range(2)]
+        finish = [settling.finish(harness.pool, harness.store, log, lambda: later_ms, bring_in) for _ in range(2)]
         await asyncio.gather(*finish)
 
 
@@ -143,7 +143,7 @@ async def test_a_keeper_leaves_alone_what_was_just_decided(harness: ApiHarness) 
     log: Any = SimpleNamespace(warning=lambda event, **fields: said.append((event, fields["what"])))
 
     async def balance_after(ms: int) -> str:
-        await settling.finish(harness.pool, harness.store, log, decided_ms + ms, None)
+        await settling.finish(harness.pool, harness.store, log, lambda: decided_ms + ms, None)
         await harness.sync()
         return str((await harness.call("GET", "/v1/accounts/a1")).json()["balance"])
 

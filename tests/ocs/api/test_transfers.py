@@ -60,7 +60,7 @@ async def keeper(harness: ApiHarness) -> None:
     """What a keeper does later with what is on its way, until it has ended."""
     for _ in range(4):
         await harness.sync()
-        await finish_transfers(harness.pool, harness.store, logger(), harness.now_ms() + 60_000, None)
+        await finish_transfers(harness.pool, harness.store, logger(), lambda: harness.now_ms() + 60_000, None)
     await harness.sync()
 
 
@@ -132,7 +132,7 @@ async def test_one_that_is_refused_for_good_comes_back(two: ApiHarness) -> None:
     version = (await two.call("GET", "/v1/accounts/b1")).headers["etag"]
     await two.call("PUT", "/v1/accounts/b1", {"currency": "EUR", "state": "closed"}, if_match=version)
     await two.sync()
-    await finish_transfers(two.pool, two.store, logger(), two.now_ms() + 60_000, None)
+    await finish_transfers(two.pool, two.store, logger(), lambda: two.now_ms() + 60_000, None)
     version = (await two.call("GET", "/v1/accounts/b1")).headers["etag"]
     await two.call("PUT", "/v1/accounts/b1", {"currency": "EUR", "state": "active"}, if_match=version)
     await keeper(two)
@@ -159,7 +159,7 @@ async def test_a_shard_that_lost_the_second_leg_is_given_it_again(two: ApiHarnes
     await two.redis.delete(keys.account("b1"), keys.once("b1", keys.transfer_key(row["id"])))
     await two.redis.hset(keys.account("b1"), mapping=before)
     assert await balances(two) == ("7.00", "0.00")
-    await finish_transfers(two.pool, two.store, logger(), two.now_ms() + 60_000, None)
+    await finish_transfers(two.pool, two.store, logger(), lambda: two.now_ms() + 60_000, None)
     assert await balances(two) == ("7.00", "3.00")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -267,16 +268,38 @@ async def test_killed_between_claim_and_credit(harness: ApiHarness, monkeypatch:
     assert (await redeem(harness, codes[0], "k0")).status_code == 201
     assert await balance(harness) == "10.00"
     assert len(await unfinished(harness.pool, later_ms)) == 3, "what is not copied is not known"
-    await asyncio.gather(*(finish(harness.pool, harness.store, log, later_ms, None) for _ in range(3)))
+    await asyncio.gather(*(finish(harness.pool, harness.store, log, lambda: later_ms, None) for _ in range(3)))
     assert await balance(harness) == "30.00"
     assert (await redeem(harness, codes[1], "k1")).status_code == 201
     await harness.sync()
     assert await unfinished(harness.pool, later_ms) == []
-    await finish(harness.pool, harness.store, log, later_ms, None)
+    await finish(harness.pool, harness.store, log, lambda: later_ms, None)
     assert (await redeem(harness, codes[2], "k2")).json()["posting"]["balance"] == "30.00"
     assert await balance(harness) == "30.00"
     assert log.said == []
     assert (await proved(harness))["EUR"] == {"voucher": -30_000_000}
+
+
+async def test_a_long_round_credits_each_at_its_own_instant(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A period that is over while the round goes on may be closed (charging.md section 20)."""
+    await harness.account("a1")
+    await harness.account("a2")
+    codes = await made(harness)
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.backoffice.vouchers._credited", killed)
+        for number, account in enumerate(("a1", "a2")):
+            assert (await redeem(harness, codes[number], f"k{number}", account)).status_code == 500
+    clock = itertools.count(harness.now_ms() + UNFINISHED_MS + 1, 60_000)
+    await finish(harness.pool, harness.store, Log(), lambda: next(clock), None)
+    await harness.sync()
+    query = "SELECT max(at_ms) - min(at_ms) FROM ledger_entries WHERE why = 'voucher'"
+    assert await harness.pool.fetchval(query) == 60_000
 
 
 async def test_a_batch_that_was_cut_off_goes_on(harness: ApiHarness) -> None:
@@ -329,7 +352,7 @@ async def test_whatever_people_do_the_books_agree_with_a_model(harness: ApiHarne
             batch_blocked = not batch_blocked
             await state(harness, "blocked" if batch_blocked else "active")
         elif what < 0.9:
-            await finish(harness.pool, harness.store, log, harness.now_ms() + UNFINISHED_MS + 1, None)
+            await finish(harness.pool, harness.store, log, lambda: harness.now_ms() + UNFINISHED_MS + 1, None)
         else:
             await harness.sync()
     for name in accounts:
@@ -416,7 +439,7 @@ async def test_who_completes_a_claim_gives_what_the_offer_gave_then(
         patch.setattr("ocs.backoffice.vouchers._credited", killed)
         assert (await redeem(harness, codes[0], "k1")).status_code == 500
     assert (await harness.call("DELETE", "/v1/top-up-offers/spring", if_match="*")).status_code == 204
-    await finish(harness.pool, harness.store, Log(), harness.now_ms() + UNFINISHED_MS + 1, None)
+    await finish(harness.pool, harness.store, Log(), lambda: harness.now_ms() + UNFINISHED_MS + 1, None)
     assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
     assert (await redeem(harness, codes[0], "k1")).status_code == 201
     assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
@@ -453,7 +476,7 @@ async def test_an_account_that_was_closed_in_between_gets_what_the_offer_gives_t
     shut = await harness.call("POST", "/v1/accounts/a1/closing", {"reason": "gone"}, idempotency_key="c")
     assert shut.status_code == 201, shut.text
     log = Log()
-    await finish(harness.pool, harness.store, log, harness.now_ms() + UNFINISHED_MS + 1, None)
+    await finish(harness.pool, harness.store, log, lambda: harness.now_ms() + UNFINISHED_MS + 1, None)
     assert log.said == []
     assert await held_of(harness) == {"main": "10.00", "spring": "1.00", "week": "500"}
     assert (await redeem(harness, codes[0], "k1")).status_code == 201

@@ -1,5 +1,6 @@
 """A borrowed connection is reset where the one before left something behind, and costs nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -51,6 +52,24 @@ async def test_a_transaction_left_open_is_rolled_back(pool: Any) -> None:
     async with pool.acquire() as pg:
         await pg.execute("BEGIN; UPDATE shards SET stopped = 'x' WHERE shard = 0")
     assert await pool.fetchval("SELECT stopped FROM shards WHERE shard = 0") == ""
+
+
+@pytest.mark.parametrize("how", ["execute", "fetchval", "executemany"])
+async def test_it_knows_that_it_waits(pool: Any, pg_dsn: str, how: str) -> None:
+    """Else nobody would look whether another server has taken over from one that is frozen."""
+    other = await asyncpg.connect(pg_dsn)
+    await other.execute("SELECT pg_advisory_lock(8)")
+    async with pool.acquire() as pg:
+        inner = pg._con
+        asked = asyncio.ensure_future(
+            getattr(pg, how)("SELECT pg_advisory_xact_lock($1)", *([[(8,)]] if how == "executemany" else [8]))
+        )
+        async with asyncio.timeout(60):
+            while inner.waits_since_s is None:
+                await asyncio.sleep(0.01)
+        await other.close()
+        await asked
+        assert inner.waits_since_s is None
 
 
 @pytest.mark.parametrize(
