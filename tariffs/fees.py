@@ -50,6 +50,8 @@ class IncludedUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of what earlier periods left, at most so much is kept when a period begins."""
     blocker: bool = False
     """What they may pay is paid by nothing behind them: once they are used up no money is spent."""
+    money: Any = None
+    """Money in the same bucket as units, "5.00": it pays what they do not."""
     hours: str = ""
     """When they pay use, on the account's clock: "00:00-06:00", "mon-fri 22:00-06:00, sat"; else at any time."""
 
@@ -96,6 +98,8 @@ class FeeAllowance(NamedTuple):
     """-1: any."""
     blocker: bool
     hours: tuple[HoursOfDays, ...]
+    money: int
+    """In the same bucket as units, micro-units."""
 
 
 class FeeRule:
@@ -158,6 +162,8 @@ class FeeRule:
             yield f"if {condition!r}"
         for one in self.allowances:
             amount = phrases.limit(one.kind, one.amount, currency)
+            if one.money:
+                amount += f" and {phrases.limit(Kind.MONEY, one.money, currency)}"
             text = f"includes {amount} ({one.name})"
             if one.rollover:
                 text += f", usable for {phrases.counted(one.rollover, 'periods')} more"
@@ -198,6 +204,13 @@ def _allowance(written: IncludedUnits, number: int, every: FeePeriod) -> FeeAllo
             raise ValueError(f"includes[{number}].carried_max: expected only with rollover")
     if every.is_once and written.rollover:
         raise ValueError(f"includes[{number}].rollover: expected none of a fee that is due once")
+    money = 0
+    if written.money is not None:
+        _, money = _amount(f"includes[{number}].money", written.money, "money")
+        if kind == Kind.MONEY or not money:
+            raise ValueError(f"includes[{number}].money: expected more than zero, beside octets, seconds or units")
+        if carried_max >= 0:
+            raise ValueError(f"includes[{number}].carried_max: expected none with money: it is carried whole or not")
     try:
         hours = read_week_hours(written.hours)
     except ValueError as bad:
@@ -214,6 +227,7 @@ def _allowance(written: IncludedUnits, number: int, every: FeePeriod) -> FeeAllo
         carried_max,
         written.blocker,
         hours,
+        money,
     )
 
 

@@ -211,7 +211,7 @@ def next_leg(row: Mapping[str, Any], now_ms: int) -> Post | AccountClosing:
         actor=row["actor"],
         reason=row["reason"],
         reference=row["reference"],
-        postings=[_posting(bucket, why) for bucket in moved],
+        postings=_postings(moved, why),
         denied_in=0 if is_return else SuspendReasons.CLOSED,
         final=not is_return,
         transfer=id_,
@@ -224,12 +224,25 @@ _KEPT: Final = tuple(name for name in Bucket.__struct_fields__ if name in Postin
 """What a bucket is, wherever it stands."""
 
 
-def _posting(bucket: Bucket, why: str) -> Posting:
+def _postings(moved: Sequence[Bucket], why: str) -> list[Posting]:
+    """Money of units comes in with its units, where there are any left; else it is a bucket by itself."""
+    there = {bucket.id for bucket in moved} - {MAIN}
+    parts = {bucket.part_of: bucket for bucket in moved if bucket.part_of in there}
+    postings = []
+    for bucket in moved:
+        if bucket.part_of not in there:
+            postings.append(_posting(bucket, why))
+            if bucket.id in parts:
+                postings.append(_posting(parts[bucket.id], why, is_part=True))
+    return postings
+
+
+def _posting(bucket: Bucket, why: str, *, is_part: bool = False) -> Posting:
     """What comes in of a bucket that left: to the main one, or as a bucket of its own that is as it was."""
     if bucket.id == MAIN:
         return Posting(MAIN, Kind.MONEY, bucket.amount, CounterAccount.TRANSIT, why)
     kept = {name: getattr(bucket, name) for name in _KEPT}
-    return Posting(bucket=-1, counter_account=CounterAccount.TRANSIT, why=why, **kept)
+    return Posting(bucket=-1, counter_account=CounterAccount.TRANSIT, why=why, is_part=is_part, **kept)
 
 
 class LegStore(Protocol):

@@ -103,20 +103,25 @@ end
 
 -- Give what a period includes, but for what would have ended; why that is not possible, or OK.
 local function give(mark)
+  local whole = 0 -- the bucket of units that was made last, whose money may follow
   for _, units in ipairs(fee[FEE.units]) do
+    if not units[FEEUNITS.is_part] then whole = 0 end
     local until_ms = units[FEEUNITS.until_ms]
     if units[FEEUNITS.amount] > 0 and (until_ms == 0 or until_ms > change.now_ms) then
       lapse_beyond(mark, units)
       local bucket = add_bucket(change, BUCKET{ id = 0, kind = units[FEEUNITS.kind], amount = 0,
         priority = units[FEEUNITS.priority], until_ms = until_ms, scope = units[FEEUNITS.scope], name = units[FEEUNITS.name],
-        member = units[FEEUNITS.member], blocker = units[FEEUNITS.blocker], hours = units[FEEUNITS.hours] })
+        member = units[FEEUNITS.member], blocker = units[FEEUNITS.blocker], hours = units[FEEUNITS.hours],
+        part_of = whole })
       if #units[FEEUNITS.hours] > 0 then account[ACCOUNT.clock] = fee[FEE.clock] end
       if not bucket or units[FEEUNITS.amount] > room_in(account, bucket) then return RESULT.TOO_MUCH end
       post_entry(change, bucket, units[FEEUNITS.amount], COUNTERACCOUNT.FEE, 'allowance', -1)
       fill(bucket)
       look_at_end(change, bucket)
-      local buckets = mark[FEEMARK.buckets]
-      buckets[#buckets + 1] = FEEBUCKET{ name = units[FEEUNITS.name], bucket = bucket[BUCKET.id] }
+      if not units[FEEUNITS.is_part] then
+        local buckets = mark[FEEMARK.buckets]
+        buckets[#buckets + 1], whole = FEEBUCKET{ name = units[FEEUNITS.name], bucket = bucket[BUCKET.id] }, bucket[BUCKET.id]
+      end
     end
   end
   mark[FEEMARK.given] = true
@@ -215,8 +220,12 @@ local function end_fee(mark)
   end
   if fee[FEE.takes_back] then
     for _, given in ipairs(mark[FEEMARK.buckets]) do
-      local bucket = bucket_of(account, given[FEEBUCKET.bucket])
-      if bucket and (bucket[BUCKET.until_ms] == 0 or bucket[BUCKET.until_ms] > change.now_ms) then bucket[BUCKET.until_ms] = change.now_ms end
+      for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+        local until_ms = bucket[BUCKET.until_ms]
+        if whole_of(bucket) == given[FEEBUCKET.bucket] and (until_ms == 0 or until_ms > change.now_ms) then
+          bucket[BUCKET.until_ms] = change.now_ms
+        end
+      end
     end
     expire_buckets(change)
   end

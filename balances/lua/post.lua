@@ -15,6 +15,8 @@ local packed, answer = read_posting(KEYS, post)
 local change, reply = begin_posting(packed, answer, post)
 if reply then return reply end
 
+local whole -- the bucket that was made last, whose money may follow
+
 -- One posting, to a bucket that is there or is made for it. `up_to`: as much as there is, so it is never refused.
 local function move(posting)
   local amount, up_to, bucket = posting[POSTING.amount], posting[POSTING.up_to], nil
@@ -26,9 +28,10 @@ local function move(posting)
       priority = posting[POSTING.priority], from_ms = posting[POSTING.from_ms], until_ms = posting[POSTING.until_ms],
       scope = posting[POSTING.scope], name = posting[POSTING.name], window_ms = posting[POSTING.window_ms],
       bonus = posting[POSTING.bonus], member = posting[POSTING.member], blocker = posting[POSTING.blocker],
-      hours = posting[POSTING.hours] })
+      hours = posting[POSTING.hours], part_of = posting[POSTING.is_part] and whole or 0 })
     if #posting[POSTING.hours] > 0 then change.account[ACCOUNT.clock] = post[POST.clock] end
     if not bucket then return RESULT.TOO_MUCH end
+    if not posting[POSTING.is_part] then whole = bucket[BUCKET.id] end
   end
   if up_to then amount = as_much_as_there_is(bucket, amount) end
   -- what takes back a bonus takes it from where it went

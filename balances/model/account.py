@@ -23,6 +23,11 @@ from tariffs.ladder import Count, Ladder
 from tariffs.units import EXACT_MAX, Kind
 
 
+def whole_of(bucket: Bucket) -> int:
+    """The bucket that a bucket is, or is the money of (charging.md section 22)."""
+    return bucket.part_of or bucket.id
+
+
 class AccountChange:
     """One operation on one account: entries, expiry, thresholds, holds."""
 
@@ -151,11 +156,19 @@ class AccountChange:
         )
         return msgspec.structs.replace(record, **fields)
 
+    def end_parts(self, ended: Bucket) -> None:
+        """Units and their money end together, also where an older version let one of them begin alone."""
+        for bucket in self.account.buckets:
+            if bucket.window_ms and whole_of(bucket) == whole_of(ended):
+                bucket.until_ms, bucket.window_ms = ended.until_ms, 0
+                self.look_at_end(bucket)
+
     def expire_buckets(self) -> None:
         """What an expired bucket still has and nobody holds lapses; one with nothing left is dropped."""
         for bucket in reversed(self.account.buckets[:]):
             if 0 < bucket.until_ms <= self.now_ms:
                 self.post_entry(bucket, -max(bucket.amount - bucket.held, 0), CounterAccount.EXPIRY, "expiry")
+                self.end_parts(bucket)
                 if bucket.blocker:
                     bucket.blocker, self.reauthorize = False, ["final"]  # what is behind it pays from now on
                 if bucket.amount == 0 and bucket.held == 0:

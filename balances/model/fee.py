@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from balances.model.account import AccountChange
+from balances.model.account import AccountChange, whole_of
 from balances.model.funds import AccountFunds, Mode
 from balances.model.kept import ModelStore
 from balances.model.lines import begin_use
@@ -152,12 +152,14 @@ def lapse_beyond(change: AccountChange, mark: FeeMark, units: FeeUnits) -> None:
 
 def give(change: AccountChange, fee: Fee, mark: FeeMark) -> Result:
     """Give what a period includes, but for what would have ended; why that is not possible, or OK."""
+    whole = 0  # the bucket of units that was made last, whose money may follow
     for units in fee.units:
+        whole = whole if units.is_part else 0
         if units.amount <= 0 or 0 < units.until_ms <= change.now_ms:
             continue
         lapse_beyond(change, mark, units)
         made = Bucket(0, units.kind, 0, 0, units.priority, 0, units.until_ms, list(units.scope), units.name)
-        made.member, made.blocker, made.hours = units.member, units.blocker, units.hours
+        made.member, made.blocker, made.hours, made.part_of = units.member, units.blocker, units.hours, whole
         if made.hours:
             change.account.clock = fee.clock
         bucket = add_bucket(change, made)
@@ -166,7 +168,9 @@ def give(change: AccountChange, fee: Fee, mark: FeeMark) -> Result:
         change.post_entry(bucket, units.amount, CounterAccount.FEE, "allowance")
         fill(bucket)
         change.look_at_end(bucket)
-        mark.buckets.append(FeeBucket(units.name, bucket.id))
+        if not units.is_part:
+            mark.buckets.append(FeeBucket(units.name, bucket.id))
+            whole = bucket.id
     mark.given = True
     return Result.OK
 
@@ -254,9 +258,9 @@ def end_fee(change: AccountChange, fee: Fee, mark: FeeMark) -> tuple[Result, boo
         give_back(change, fee, mark)
         mark.paid = []
     if fee.takes_back:
-        for given in mark.buckets:
-            bucket = change.bucket_of(given.bucket)
-            if bucket is not None and not 0 < bucket.until_ms <= change.now_ms:
+        given = {one.bucket for one in mark.buckets}
+        for bucket in change.account.buckets:
+            if whole_of(bucket) in given and not 0 < bucket.until_ms <= change.now_ms:
                 bucket.until_ms = change.now_ms
         change.expire_buckets()
     mark.buckets, mark.ended_ms = [], max(change.now_ms, 1)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 
-from balances.model.account import AccountChange
+from balances.model.account import AccountChange, whole_of
 from balances.model.funds import AccountFunds, Mode
 from balances.model.spans import PriceSpan, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
@@ -116,10 +116,15 @@ def release_lines(change: AccountChange, lines: Iterable[Line], at_ms: int) -> b
 
 
 def begin_use(change: AccountChange, bucket: Bucket) -> None:
-    """The validity of a bucket may begin with its first use."""
-    if bucket.window_ms:
-        bucket.until_ms, bucket.window_ms = change.now_ms + bucket.window_ms, 0
-        change.look_at_end(bucket)
+    """The validity of a bucket may begin with its first use; that of units and their money begins for both."""
+    if not bucket.window_ms:
+        return
+    parts = [part for part in change.account.buckets if whole_of(part) == whole_of(bucket)]
+    begun = [part.until_ms for part in parts if not part.window_ms and part.until_ms]  # by an older version
+    until_ms = begun[-1] if begun else change.now_ms + bucket.window_ms
+    for part in parts:
+        part.until_ms, part.window_ms = until_ms, 0
+        change.look_at_end(part)
 
 
 def hold(

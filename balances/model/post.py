@@ -36,9 +36,12 @@ def post(store: ModelStore, post: Post) -> Reply:
     prolong_grace(change, post.grace_until_ms)
     reset_limits(change, post.resets)
     turn_back_counters(change, post.returns)
+    whole = 0  # the bucket that was made last, whose money may follow
     for posting in post.postings:
         if result == Result.OK:
-            result = move(change, post, posting)
+            result = move(change, post, posting, whole)
+            if posting.bucket < 0 and not posting.is_part:
+                whole = change.account.next_bucket - 1
     if result == Result.OK and len(change.entries) == before and is_up_to(post):
         result = Result.INVALID
     if result == Result.OK and moves_too_much(change, post.moves_max):
@@ -50,7 +53,7 @@ def post(store: ModelStore, post: Post) -> Reply:
     return reply
 
 
-def move(change: AccountChange, post: Post, posting: Posting) -> Result:
+def move(change: AccountChange, post: Post, posting: Posting, whole: int) -> Result:
     """One posting, to a bucket that is there or is made for it. `up_to`: as much as there is, so it is never
     refused."""
     if posting.bucket >= 0:
@@ -61,7 +64,7 @@ def move(change: AccountChange, post: Post, posting: Posting) -> Result:
         valid = (posting.priority, posting.from_ms, posting.until_ms)
         made = Bucket(0, posting.kind, 0, 0, *valid, posting.scope, posting.name, posting.window_ms)
         made.bonus, made.member, made.blocker = posting.bonus, posting.member, posting.blocker
-        made.hours = posting.hours
+        made.hours, made.part_of = posting.hours, whole if posting.is_part else 0
         if made.hours:
             change.account.clock = post.clock
         bucket = add_bucket(change, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 
-from balances.model.account import AccountChange
+from balances.model.account import AccountChange, whole_of
 from balances.model.kept import Appended, ModelStore
 from balances.model.life import end_grace
 from balances.model.thresholds import check_thresholds
@@ -36,6 +36,18 @@ def begin_posting(store: ModelStore, operation: AccountOperation) -> AccountChan
     return change
 
 
+def drop_spent(buckets: list[Bucket]) -> None:
+    """The first bucket that has nothing, holds nothing and blocks nothing makes room, with its units or money where
+    these have nothing either."""
+    wholes: dict[int, list[Bucket]] = {}
+    for bucket in buckets:
+        wholes.setdefault(whole_of(bucket), []).append(bucket)
+    for whole, parts in wholes.items():
+        if whole != MAIN and not any(part.amount or part.held or part.blocker for part in parts):
+            buckets[:] = [bucket for bucket in buckets if whole_of(bucket) != whole]
+            return
+
+
 def add_bucket(change: AccountChange, bucket: Bucket) -> Bucket | None:
     """A new bucket, in the place of an empty one where the account is full; None when there is none.
 
@@ -43,10 +55,7 @@ def add_bucket(change: AccountChange, bucket: Bucket) -> Bucket | None:
     """
     account = change.account
     if len(account.buckets) >= BUCKETS_MAX:
-        for other in account.buckets:
-            if other.id != MAIN and other.amount == 0 and other.held == 0 and not other.blocker:
-                account.buckets.remove(other)
-                break
+        drop_spent(account.buckets)
     if len(account.buckets) >= BUCKETS_MAX:
         return None
     bucket.id = account.next_bucket

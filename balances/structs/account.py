@@ -106,6 +106,8 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     """No grant that it may pay is paid by a bucket behind it (charging.md section 22); never the main one."""
     hours: list[WeekHours] = []
     """When it pays use (charging.md section 22), in the order they begin; empty: at any time. Never of the main one."""
+    part_of: int = 0
+    """The bucket of units whose money it is (charging.md section 22); 0: it is a bucket by itself."""
 
 
 class Take(msgspec.Struct, array_like=True, gc=False):

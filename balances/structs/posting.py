@@ -42,6 +42,8 @@ class Posting(msgspec.Struct, array_like=True, gc=False):
     """Of a new bucket; see Bucket."""
     hours: list[WeekHours] = []
     """Of a new bucket; see Bucket."""
+    is_part: bool = False
+    """A new bucket is the money of the one that was made before it in the same post."""
 
 
 class BucketExtension(msgspec.Struct, array_like=True, gc=False):
@@ -195,6 +197,8 @@ class FeeUnits(msgspec.Struct, array_like=True, gc=False):
     """The only subscriber that they are for; "" for all of the account."""
     blocker: bool = False
     hours: list[WeekHours] = []
+    is_part: bool = False
+    """Money of the units before it."""
 
 
 class Fee(AccountOperation, array_like=True):

@@ -50,7 +50,9 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
     is_short = opened.is_short(opened.settled_of(account, now_ms), account.suspend_below, account.resume_at)
     by_balance = SuspendReasons.CREDIT if is_short else SuspendReasons.ACTIVE
     says_state = account.state != by_balance
-    buckets = sorted((one for one in account.buckets if one.id != MAIN and (one.amount or one.blocker)), key=_by_id)
+    parts = {one.part_of: one for one in account.buckets if one.part_of and (one.amount or one.blocker)}
+    there = {one.id for one in account.buckets if one.id != MAIN and (one.amount or one.blocker or one.id in parts)}
+    buckets = sorted((one for one in account.buckets if one.id in there and one.part_of not in there), key=_by_id)
     return ImportLine(
         account=ImportAccount(
             id=row.id,
@@ -68,7 +70,7 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
             grace_until=time_or_none(account.grace_until_ms),
             customer=row.customer or None,
             tags=[*row.tags] or None,
-            buckets=[_bucket(one) for one in buckets if not 0 < one.until_ms <= now_ms] or None,
+            buckets=[_bucket(one, parts.get(one.id)) for one in buckets if not 0 < one.until_ms <= now_ms] or None,
             thresholds=[_threshold(one) for one in account.thresholds if not one.tariff] or None,
             services=[
                 ImportServiceLine(
@@ -86,7 +88,8 @@ def _by_id(bucket: Bucket) -> int:
     return bucket.id
 
 
-def _bucket(bucket: Bucket) -> ImportBucket:
+def _bucket(bucket: Bucket, part: Bucket | None) -> ImportBucket:
+    """part: money of its units"""
     # One that is in use since its window began has an end, and begins no other window.
     begun = bucket.until_ms > 0
     return ImportBucket(
@@ -101,8 +104,10 @@ def _bucket(bucket: Bucket) -> ImportBucket:
         bonus=bucket.bonus,
         member=bucket.member or None,
         filled=quantity(bucket.kind, bucket.filled) if bucket.filled != bucket.amount else None,
-        blocker=bucket.blocker,
+        blocker=bucket.blocker or (part is not None and part.blocker),
         hours=hours_in_words(bucket.hours),
+        money=None if part is None else money(part.amount),
+        money_filled=None if part is None or part.filled == part.amount else money(part.filled),
     )
 
 

@@ -163,6 +163,8 @@ BUCKET: Final[dict[str, tuple[str, Read]]] = {
     "member": ("the only subscriber it pays for; else all of the account", str),
     "filled": ("what percentages are of; else the amount", str),
     "blocker": ("true: what it may pay is paid by nothing behind it; else false", _flag("account.buckets")),
+    "money": ("of octets, seconds or units: money in the same bucket", str),
+    "money_filled": ("what percentages of that money are of; else that money", str),
     "hours": ("when it pays use, on the account's clock: mon-fri 22:00-06:00, sat; else at any time", str),
 }
 _BUCKET: Final = re.compile(r"bucket([2-9]?)\.(\w+)")

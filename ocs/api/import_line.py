@@ -108,7 +108,7 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         suspend_below=NEVER if below is None else below,
         resume_at=resume if resume is not None else NEVER if below is None else below,
         balance=_micro(given, "balance") or 0,
-        buckets=tuple(_bucket(at, bucket) for at, bucket in enumerate(given.buckets or ())),
+        buckets=tuple(one for at, bucket in enumerate(given.buckets or ()) for one in _buckets(at, bucket)),
         opened_by=actor,
         thresholds=_thresholds(given.thresholds or ()),
         services=_services(given.services or ()),
@@ -215,8 +215,24 @@ def _micro(given: ImportAccount, field: str) -> int | None:
     return None if text is None else int(_objecting(micro_of, text, f"account.{field}"))
 
 
-def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
+def _buckets(at: int, given: ImportBucket) -> list[OpeningBucket]:
+    """A bucket; of units with money two, the money after its units. Where it blocks, its money does."""
     field = f"account.buckets[{at}]"
+    if given.money is None and given.money_filled is None:
+        return [_bucket(field, given)]
+    if given.money is None:
+        raise Objection("invalid", f"{field}.money_filled", "only with money")
+    if given.kind == "money":
+        raise Objection("invalid", f"{field}.money", "beside octets, seconds or units: money alone is `amount`")
+    money = {"kind": "money", "amount": given.money, "filled": given.money_filled, "money": None, "money_filled": None}
+    part = _bucket(field, msgspec.structs.replace(given, **money), amount_field="money")
+    units = _bucket(field, msgspec.structs.replace(given, blocker=False), may_be_empty=part.amount > 0 or given.blocker)
+    return [units, msgspec.structs.replace(part, is_part=True)]
+
+
+def _bucket(
+    field: str, given: ImportBucket, *, amount_field: str = "amount", may_be_empty: bool = False
+) -> OpeningBucket:
     kind = KIND_OF[given.kind]
     from_ms = _objecting(ms_of, given.valid_from, f"{field}.valid_from") or 0
     until_ms = _objecting(ms_of, given.valid_until, f"{field}.valid_until") or 0
@@ -224,9 +240,9 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         raise Objection("invalid", f"{field}.valid_until", "after valid_from, both after 1970")
     if given.valid_for_s and until_ms:
         raise Objection("invalid", f"{field}.valid_for_s", "not beside valid_until")
-    amount = _objecting(lambda text, name: amount_of(text, kind, name), given.amount, f"{field}.amount")
-    if not amount and not given.blocker:
-        raise Objection("invalid", f"{field}.amount", "more than zero, but of a blocker that is used up")
+    amount = _objecting(lambda text, name: amount_of(text, kind, name), given.amount, f"{field}.{amount_field}")
+    if not amount and not given.blocker and not may_be_empty:
+        raise Objection("invalid", f"{field}.{amount_field}", "more than zero, but of a blocker that is used up")
     return OpeningBucket(
         kind=kind,
         amount=amount,

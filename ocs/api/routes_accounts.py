@@ -96,7 +96,7 @@ async def put_bucket(call: ApiCall) -> ApiReply:
         raise NotFound(f"account {call.path['id']} has no bucket {number}")
     wanted = BucketSetting(int(number), body.blocker)
     account, bucket = await buckets.put(call.backoffice, call.path["id"], wanted, call.caller, call.check_revision)
-    return ApiReply(bucket_view(bucket), version=account.rev)
+    return ApiReply(bucket_view(account, bucket), version=account.rev)
 
 
 # --- postings -----------------------------------------------------------------------------------------------------
@@ -119,6 +119,7 @@ async def top_up(call: ApiCall) -> ApiReply:
         member=body.member or "",
         blocker=body.blocker,
         hours=hours_of(body.hours, "hours"),
+        money=_micro_of(body.money, "money") or 0,
     )
     if body.offer is not None:
         if not wanted.is_plain:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta, Struct
 
 from ocs.api import schema_offers as schema
@@ -16,7 +18,7 @@ from ocs.backoffice.errors import Invalid
 from ocs.charging.currencies import NUMBERS
 from ocs.master.offers import PERCENT, OfferBand, OfferBonus, OfferExtension, OfferUnits, TopUpOffer
 from tariffs.ladder import limit_key_parts
-from tariffs.units import MICRO
+from tariffs.units import MICRO, Kind
 
 
 class OffersQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,12 +73,14 @@ async def quote_top_up(call: ApiCall) -> ApiReply:
                 schema.QuotedBucket(
                     kind=KINDS[one.kind],
                     amount=quantity(one.kind, one.amount),
+                    money=money(part.amount) if part is not None and part.is_part else None,
                     name=one.name,
                     scope=one.scope,
                     priority=one.priority,
                     valid_until=time_or_none(one.until_ms),
                 )
-                for one in found.postings
+                for one, part in zip_longest(found.postings, found.postings[1:])
+                if not one.is_part
             ],
             extends=[
                 schema.QuotedExtension(bucket.id, bucket.name, time_of(bucket.until_ms), time_of(until_ms))
@@ -98,21 +102,27 @@ def _band_of(band: schema.PayBand, at: str) -> OfferBand:
         least=micro_of(band.minimum, f"{at}.minimum"),
         most=None if band.maximum is None else micro_of(band.maximum, f"{at}.maximum"),
         bonus=None if band.bonus is None else _bonus_of(band.bonus, f"{at}.bonus"),
-        units=tuple(
-            OfferUnits(
-                kind=KIND_OF[one.kind],
-                amount=count_of(one.amount, f"{at}.units[{place}].amount"),
-                days=one.days,
-                scope=tuple(one.scope),
-                priority=one.priority,
-                name=one.name,
-            )
-            for place, one in enumerate(band.units)
-        ),
+        units=tuple(part for place, one in enumerate(band.units) for part in _units_of(one, f"{at}.units[{place}]")),
         extends=tuple(OfferExtension(one.bucket, one.days) for one in band.extends),
         resets=tuple(dict.fromkeys(band.resets)),
         grace_days=band.grace_days,
     )
+
+
+def _units_of(units: schema.GivenUnits, at: str) -> list[OfferUnits]:
+    """Money of units stands after them."""
+    made = OfferUnits(
+        kind=KIND_OF[units.kind],
+        amount=count_of(units.amount, f"{at}.amount"),
+        days=units.days,
+        scope=tuple(units.scope),
+        priority=units.priority,
+        name=units.name,
+    )
+    if units.money is None:
+        return [made]
+    amount = micro_of(units.money, f"{at}.money")
+    return [made, msgspec.structs.replace(made, kind=Kind.MONEY, amount=amount, is_part=True)]
 
 
 def _bonus_of(bonus: schema.GivenBonus, at: str) -> OfferBonus:
@@ -152,12 +162,14 @@ def _band_view(band: OfferBand) -> schema.PayBand:
             schema.GivenUnits(
                 kind=KINDS[one.kind],  # type: ignore[arg-type]
                 amount=quantity(one.kind, one.amount),
+                money=money(part.amount) if part is not None and part.is_part else None,
                 days=one.days,
                 scope=list(one.scope),
                 priority=one.priority,
                 name=one.name,
             )
-            for one in band.units
+            for one, part in zip_longest(band.units, band.units[1:])
+            if not one.is_part
         ],
         extends=[schema.GivenValidity(one.bucket, one.days) for one in band.extends],
         resets=list(band.resets),

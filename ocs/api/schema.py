@@ -13,6 +13,7 @@ from ocs.api.schema_jobs import JobView
 from ocs.api.schema_suspense import SuspenseItem
 from ocs.api.texts import (
     Money,
+    MoneyAboveZero,
     MoneyFromZero,
     Quantity,
     QuantityAboveZero,
@@ -134,6 +135,15 @@ class AccountPut(Input, frozen=True):
     """What accounts are sorted by."""
 
 
+class BucketMoney(Struct, frozen=True):
+    """Money of a bucket of units."""
+
+    id: int
+    """By which entries name it, and it is adjusted."""
+    amount: Money
+    held: Money
+
+
 class BucketView(Struct, frozen=True):
     id: int
     kind: Kind
@@ -158,6 +168,8 @@ class BucketView(Struct, frozen=True):
     """What it may pay is paid by nothing behind it: no bucket of a lower priority, and no money after units."""
     hours: str | None
     """When it pays use, on the account's clock; null: at any time."""
+    money: BucketMoney | None
+    """In the same bucket, for what its units do not pay; null: none."""
 
 
 class CounterView(Struct, frozen=True):
@@ -275,6 +287,9 @@ class TopUp(TaggedInput, frozen=True):
     """What it may pay is paid by nothing behind it: no bucket of a lower priority, and no money after units."""
     hours: Hours | None = None
     """When it pays use, on the account's clock; left out: at any time."""
+    money: MoneyAboveZero | None = None
+    """Of octets, seconds or units: so much money in the same bucket. It pays what they do not, for the same services
+    and as long."""
     reference: Reference = ""
     offer: Id | None = None
     """Of money for the main balance: what `/v1/top-up-offers/{id}` of this name gives comes with it."""

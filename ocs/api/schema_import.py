@@ -21,7 +21,7 @@ class ImportBucket(schema.Input, frozen=True, omit_defaults=True):
     """A bucket that a new account begins with, beside its main balance."""
 
     amount: QuantityFromZero
-    """More than zero, but of a blocker that is used up."""
+    """More than zero, but of a blocker that is used up, or beside money."""
     kind: schema.Kind = "money"
     name: schema.BucketName = ""
     scope: schema.Scope = msgspec.field(default_factory=list)
@@ -39,6 +39,10 @@ class ImportBucket(schema.Input, frozen=True, omit_defaults=True):
     """What it may pay is paid by nothing behind it."""
     hours: schema.Hours | None = None
     """When it pays use, on the account's clock."""
+    money: MoneyFromZero | None = None
+    """Of octets, seconds or units: money in the same bucket."""
+    money_filled: MoneyFromZero | None = None
+    """What percentages of that money are of; else that money."""
 
 
 class ImportThreshold(ThresholdPut, frozen=True, kw_only=True, omit_defaults=True):

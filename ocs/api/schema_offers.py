@@ -48,6 +48,8 @@ class GivenUnits(Input, frozen=True):
 
     kind: Literal["octets", "seconds", "units"]
     amount: QuantityAboveZero
+    money: MoneyAboveZero | None = None
+    """So much money in the same bucket: it pays what they do not, for the same services and as long."""
     days: Days | None = None
     """It ends so many times 24 hours after the top-up; left out: never."""
     scope: Scope = field(default_factory=list)
@@ -121,6 +123,8 @@ class QuotedBucket(Struct, frozen=True):
 
     kind: Kind
     amount: Quantity
+    money: Money | None
+    """Beside units, in the same bucket."""
     name: str
     scope: list[str]
     priority: int

@@ -20,6 +20,7 @@ from ocs.api.texts import hours_in_words, time_of, time_or_none
 from ocs.api.threshold_views import service_line_view, threshold_views
 from ocs.backoffice.accounts import settled
 from ocs.backoffice.amounts import KINDS, money, quantity
+from ocs.backoffice.buckets import money_of
 from ocs.backoffice.search import FoundAccount
 from ocs.master.accounts import AccountRow
 from ocs.master.subscribers import Subscriber
@@ -78,7 +79,7 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
         credit_limit=money(account.credit_limit),
         suspend_below=threshold(account.suspend_below),
         resume_at=threshold(account.resume_at),
-        buckets=[bucket_view(bucket) for bucket in account.buckets],
+        buckets=bucket_views(account),
         counters=[
             schema.CounterView(
                 key=counter.key, used=counter.used, held=counter.held, until=time_or_none(counter.until_ms)
@@ -93,7 +94,14 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
     )
 
 
-def bucket_view(bucket: Bucket) -> schema.BucketView:
+def bucket_views(account: Account) -> list[schema.BucketView]:
+    """In the order in which they pay; money of units stands with its units."""
+    there = {bucket.id for bucket in account.buckets} - {MAIN}
+    return [bucket_view(account, bucket) for bucket in account.buckets if bucket.part_of not in there]
+
+
+def bucket_view(account: Account, bucket: Bucket) -> schema.BucketView:
+    part = money_of(account, bucket.id)
     return schema.BucketView(
         id=bucket.id,
         kind=KINDS[bucket.kind],
@@ -108,8 +116,11 @@ def bucket_view(bucket: Bucket) -> schema.BucketView:
         main=bucket.id == MAIN,
         bonus=bucket.bonus,
         member=bucket.member or None,
-        blocker=bucket.blocker,
+        blocker=bucket.blocker or (part is not None and part.blocker),
         hours=hours_in_words(bucket.hours),
+        money=None
+        if part is None
+        else schema.BucketMoney(id=part.id, amount=money(part.amount), held=money(part.held)),
     )
 
 

@@ -15,7 +15,7 @@ from ocs.backoffice.amounts import money
 from ocs.backoffice.errors import AccountClosed, Invalid, NotFound, Unresolved
 from ocs.backoffice.postings import REMEMBER_MS, Moved, Order
 from ocs.master import offers
-from ocs.master.offers import OfferBand, OfferBucket, TopUpOffer
+from ocs.master.offers import OfferBand, OfferBucket, OfferUnits, TopUpOffer
 from tariffs.ladder import LIMIT_MARK, limit_key_parts
 from tariffs.units import Kind
 
@@ -135,6 +135,7 @@ def _bucket(kind: int, amount: int, like: OfferBucket, now_ms: int) -> Posting:
         scope=list(like.scope),
         name=like.name,
         bonus=True,
+        is_part=isinstance(like, OfferUnits) and like.is_part,
     )
 
 

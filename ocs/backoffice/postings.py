@@ -98,13 +98,25 @@ class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
     """The only subscriber it is for."""
     blocker: bool = False
     hours: Sequence[WeekHours] = ()
+    money: int = 0
+    """Beside units, in the same bucket (charging.md section 22); micro-units."""
 
     @property
     def is_plain(self) -> bool:
         """Money for the main balance."""
         timed = self.from_ms or self.until_ms or self.valid_for_s
-        special = timed or self.scope or self.name or self.bonus or self.member or self.blocker or self.hours
+        special = (
+            timed or self.scope or self.name or self.bonus or self.member or self.blocker or self.hours or self.money
+        )
         return self.kind == Kind.MONEY and not special and self.priority is None
+
+
+def with_money(units: Posting, money: int) -> list[Posting]:
+    """A new bucket of units, with so much money in it (charging.md section 22): where it blocks, its money does."""
+    if not money:
+        return [units]
+    part = msgspec.structs.replace(units, kind=Kind.MONEY, amount=money, is_part=True)
+    return [msgspec.structs.replace(units, blocker=False), part]
 
 
 async def top_up(
@@ -115,6 +127,8 @@ async def top_up(
         raise Invalid("valid_until", "after valid_from, both after 1970")
     if wanted.valid_for_s and wanted.until_ms:
         raise Invalid("valid_for_s", "not beside valid_until")
+    if wanted.money and wanted.kind == Kind.MONEY:
+        raise Invalid("money", "beside octets, seconds or units: an amount of money has it in `amount`")
     posting = Posting(
         bucket=MAIN if wanted.is_plain else -1,
         kind=wanted.kind,
@@ -144,7 +158,8 @@ async def top_up(
         if now.state & SuspendReasons.CLOSED:
             raise AccountClosed(closed(row.id))
 
-    return row, await post_one(backoffice, row, posting, order, check=check)
+    first, *parts = with_money(posting, wanted.money)
+    return row, await post_one(backoffice, row, first, order, check=check, parts=parts)
 
 
 def closed(account: str) -> str:
@@ -314,6 +329,7 @@ async def post_one(
     order: Order,
     *,
     check: Check | None = None,
+    parts: Sequence[Posting] = (),
     keeps_held: bool = False,
     own_only: bool = False,
     denied_in: int = 0,
@@ -322,6 +338,7 @@ async def post_one(
 ) -> PostingOutcome:
     """Make one posting, once per key of the order, and return its outcome.
 
+    parts:    money of the bucket of units that it makes
     moved:    how much it would be now, where the posting does not say it
     returns:  what is turned back of counters
     """
@@ -330,7 +347,7 @@ async def post_one(
         key=order.key,
         fingerprint=order.fingerprint,
         now_ms=backoffice.now_ms(),
-        postings=[posting],
+        postings=[posting, *parts],
         own_only=own_only,
         remember_ms=REMEMBER_MS,
         actor=order.actor,
@@ -342,7 +359,8 @@ async def post_one(
         tags=order.tags,
         returns=[*returns],
     )
-    return await post(backoffice, row, wanted, check, Moved(order.warrant, moved or {posting.kind: posting.amount}))
+    amounts = moved or {one.kind: one.amount for one in wanted.postings}
+    return await post(backoffice, row, wanted, check, Moved(order.warrant, amounts))
 
 
 async def post(

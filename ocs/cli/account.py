@@ -63,10 +63,23 @@ def account_table(found: Any) -> None:
 def buckets_table(buckets: Any) -> None:
     columns = ("id", "name", "kind", "amount", "held", "priority", "valid until", "pays")
     lines = [
-        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], _valid_until(b), _pays(b))
+        (
+            b["id"],
+            b["name"],
+            *(_both(b, field) for field in ("kind", "amount", "held")),
+            b["priority"],
+            _valid_until(b),
+            _pays(b),
+        )
         for b in buckets
     ]
     rows("buckets", columns, lines, right=("amount", "held", "priority"))
+
+
+def _both(bucket: Any, field: str) -> str:
+    """Of units, and of the money in the same bucket."""
+    money = {"kind": "money"} | bucket["money"] if bucket["money"] is not None else None
+    return f"{bucket[field]} + {money[field]}" if money is not None else bucket[field]
 
 
 def _valid_until(bucket: Any) -> str | None:
@@ -185,6 +198,7 @@ def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...],
 @click.option("--member", metavar="SUBSCRIBER", help="The only subscriber it pays for.")
 @click.option("--blocker", is_flag=True, help="What it may pay is paid by nothing behind it.")
 @click.option("--hours", metavar="HOURS", help='When it pays, on the account\'s clock: "mon-fri 22:00-06:00, sat".')
+@click.option("--money", metavar="MONEY", help="In the same bucket as units: pays what they do not.")
 @click.option("--offer", callback=given, help="What this offer gives comes with it (`ocs offer`).")
 @click.option("--reference", default="")
 @tag_option
@@ -205,6 +219,7 @@ def top_up(
     member: str | None,
     blocker: bool,
     hours: str | None,
+    money: str | None,
     offer: str | None,
     reference: str,
     tags: dict[str, str],
@@ -223,6 +238,7 @@ def top_up(
         "member": member,
         "blocker": blocker or None,
         "hours": hours,
+        "money": money,
         "offer": offer,
     }
     body |= {field: value for field, value in optional.items() if value is not None}

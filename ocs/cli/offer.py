@@ -30,7 +30,7 @@ def _band(band: Any) -> tuple[str, ...]:
     return (
         paid,
         _bonus(band["bonus"]) if band["bonus"] else "",
-        ", ".join(f"{one['amount']} {one['kind']}{_until(one)}" for one in band["units"]),
+        ", ".join(f"{_units(one)}{_until(one)}" for one in band["units"]),
         ", ".join(
             [
                 *(f"{one['bucket']}: {one['days']} days" for one in band["extends"]),
@@ -39,6 +39,11 @@ def _band(band: Any) -> tuple[str, ...]:
         ),
         ", ".join(band["resets"]),
     )
+
+
+def _units(units: Any) -> str:
+    """With the money in the same bucket."""
+    return f"{units['amount']} {units['kind']}" + (f" + {units['money']} money" if units["money"] else "")
 
 
 def _bonus(bonus: Any) -> str:
@@ -117,7 +122,7 @@ def quote(server: Remote, name: str, account: str, amount: str, as_json: bool) -
 
     def table(found: Any) -> None:
         lines = [("main balance", f"+{found['amount']} money", "")]
-        lines += [(f"new bucket {o['name']}", f"+{o['amount']} {o['kind']}", o["valid_until"]) for o in found["gives"]]
+        lines += [(f"new bucket {o['name']}", f"+{_units(o)}", o["valid_until"]) for o in found["gives"]]
         lines += [(f"bucket {o['bucket']} {o['name']}", "", o["extended_until"]) for o in found["extends"]]
         lines += [
             (f"limit {o['limit']} of {o['subscriber'] or 'the account'}", "begins anew", "") for o in found["resets"]

@@ -22,7 +22,7 @@ from tariffs.fee_price import FeePrice, applies, fee_price
 from tariffs.fees import FEE, FeeRule
 from tariffs.inputs import Inputs
 from tariffs.tariff import Tariff
-from tariffs.units import EXACT_MAX, MICRO
+from tariffs.units import EXACT_MAX, MICRO, Kind
 from tariffs.week_hours import clock_of
 
 ACTOR: Final = "fees"
@@ -272,6 +272,10 @@ class FeeLooker:
             made = FeeUnits(one.name, one.kind, amount, until_ms, scope, one.priority, carried, member, one.blocker)
             made.hours = [WeekHours(*part) for part in one.hours]
             units.append(made)
+            if one.money:  # where it blocks, its money does
+                money = -(-one.money * planned.part.numerator // planned.part.denominator)
+                units.append(msgspec.structs.replace(made, kind=Kind.MONEY, amount=money, carried_max=-1, is_part=True))
+                made.blocker = False
         return units
 
     async def _end(self, name: str, progress: FeeProgress) -> None:

@@ -35,6 +35,8 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
     """What percentages are of; None: the amount."""
     blocker: bool = False
     hours: tuple[WeekHours, ...] = ()
+    is_part: bool = False
+    """Money of the units before it."""
 
 
 class AccountRow(msgspec.Struct, frozen=True):

@@ -50,6 +50,8 @@ class OfferBonus(OfferBucket, frozen=True, kw_only=True):
 class OfferUnits(OfferBucket, frozen=True, kw_only=True):
     kind: int
     amount: int
+    is_part: bool = False
+    """Money of the units before it."""
 
 
 class OfferExtension(msgspec.Struct, frozen=True):

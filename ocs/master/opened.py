@@ -48,6 +48,7 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
             given.member,
             given.blocker,
             list(given.hours),
+            number - 1 if given.is_part else 0,
         )
         for number, given in enumerate(row.buckets, 1)
     ]

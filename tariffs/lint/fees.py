@@ -54,13 +54,15 @@ def _is_within(one: FeeAllowance, other: FeeAllowance) -> bool:
 
 
 def _units(case: LintCase, rule: FeeRule, where: str) -> Iterator[LintFinding]:
-    buckets = sum(one.rollover + 1 for one in rule.allowances)
+    buckets = sum((one.rollover + 1) * (2 if one.money else 1) for one in rule.allowances)
     if buckets > BUCKETS_FEW:
         text = f"its units fill {buckets} of the 64 buckets that an account has room for"
         yield LintFinding("warning", "fee-buckets", where, text)
     for one in rule.allowances:
         for other in rule.allowances:
-            if other.blocker and other.kind == one.kind and other.priority < one.priority and _is_within(one, other):
+            kinds = {one.kind, Kind.MONEY} if one.money else {one.kind}
+            blocks = Kind.MONEY if other.money else other.kind
+            if other.blocker and blocks in kinds and other.priority < one.priority and _is_within(one, other):
                 text = f'its units "{one.name}" stand behind the blocker "{other.name}"'
                 yield LintFinding("warning", "fee-blocked", where, f"{text}: while that is there, nothing takes them")
     if not case.tariff.rows or any(element.included() for row in case.tariff.rows for element in row.elements):

@@ -405,6 +405,7 @@ class RandomGateway:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3
             posting.hours = random_hours(rng) if posting.bucket < 0 and rng.random() < 0.3 else []
             posting.up_to = rng.random() < 0.2
+            posting.is_part = posting.bucket < 0 and rng.random() < 0.5
             posting.original = rng.choice((0, 0, 1))
         self.posts.append(post)
         return post
@@ -453,6 +454,7 @@ class RandomGateway:
                 rng.choice((-1, -1, 0, 700)),
                 blocker=rng.random() < 0.2,
                 hours=random_hours(rng) if rng.random() < 0.2 else [],
+                is_part=rng.random() < 0.3,
             )
             for _ in range(rng.choice((0, 0, 1, 2)))
         ]

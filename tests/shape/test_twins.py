@@ -32,6 +32,7 @@ OTHERWISE = {
     "lib/account": {
         "open_change": "AccountChange()",
         "grow": "defaults of the struct",
+        "is_older": "defaults of the struct",
         "is_cap": "a set in counter_values",
         "has_state": "the flags themselves",
         "pays_before": "the key of AccountChange.sort",

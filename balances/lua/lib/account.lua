@@ -1,8 +1,21 @@
 -- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances/model/account.py.
 -- @use lib/funds
 
+-- The bucket that a bucket is, or is the money of (charging.md section 22).
+local function whole_of(bucket)
+  return bucket[BUCKET.part_of] > 0 and bucket[BUCKET.part_of] or bucket[BUCKET.id]
+end
+
 local open_change
 do
+
+-- An older version stored it: it lacks a field, or a bucket does.
+local function is_older(account)
+  if not account[ACCOUNT.clock] then return true end
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if not bucket[BUCKET.part_of] then return true end
+  end
+end
 
 -- What an account lacks that an older version stored: the defaults of balances/structs/account.py.
 local function grow(account)
@@ -10,10 +23,11 @@ local function grow(account)
   account[ACCOUNT.services] = account[ACCOUNT.services] or {}
   account[ACCOUNT.generation] = account[ACCOUNT.generation] or 0
   account[ACCOUNT.grace_until_ms], account[ACCOUNT.activated_ms] = account[ACCOUNT.grace_until_ms] or 0, account[ACCOUNT.activated_ms] or 0
-  account[ACCOUNT.fees], account[ACCOUNT.clock] = account[ACCOUNT.fees] or {}, {}
+  account[ACCOUNT.fees], account[ACCOUNT.clock] = account[ACCOUNT.fees] or {}, account[ACCOUNT.clock] or {}
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     bucket[BUCKET.filled], bucket[BUCKET.bonus], bucket[BUCKET.member] = bucket[BUCKET.filled] or 0, bucket[BUCKET.bonus] or false, bucket[BUCKET.member] or ''
     bucket[BUCKET.blocker], bucket[BUCKET.hours] = bucket[BUCKET.blocker] or false, bucket[BUCKET.hours] or {}
+    bucket[BUCKET.part_of] = bucket[BUCKET.part_of] or 0
   end
 end
 
@@ -21,7 +35,7 @@ end
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
 -- by time was cut.
 function open_change(account, now_ms)
-  if not account[ACCOUNT.clock] then grow(account) end
+  if is_older(account) then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
@@ -144,8 +158,21 @@ local function room_in(account, bucket)
   return EXACT_MAX - others - bucket[BUCKET.amount]
 end
 
+local expire_buckets
+do
+
+-- Units and their money end together, also where an older version let one of them begin alone.
+local function end_parts(change, ended)
+  for _, bucket in ipairs(change.account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.window_ms] > 0 and whole_of(bucket) == whole_of(ended) then
+      bucket[BUCKET.until_ms], bucket[BUCKET.window_ms] = ended[BUCKET.until_ms], 0
+      look_at_end(change, bucket)
+    end
+  end
+end
+
 -- What an expired bucket still has and nobody holds lapses; an expired bucket with nothing left is dropped.
-local function expire_buckets(change)
+function expire_buckets(change)
   local account, now_ms = change.account, change.now_ms
   local buckets = account[ACCOUNT.buckets]
   for i = #buckets, 1, -1 do
@@ -153,6 +180,7 @@ local function expire_buckets(change)
     if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms then
       local spare = bucket[BUCKET.amount] - bucket[BUCKET.held]
       if spare > 0 then post_entry(change, bucket, -spare, COUNTERACCOUNT.EXPIRY, 'expiry', -1) end
+      end_parts(change, bucket)
       if bucket[BUCKET.blocker] then bucket[BUCKET.blocker], change.reauthorize[1] = false, 'final' end -- what is behind it pays from now on
       if bucket[BUCKET.amount] == 0 and bucket[BUCKET.held] == 0 then table.remove(buckets, i) end
     end
@@ -169,6 +197,8 @@ local function expire_buckets(change)
       end
     end
   end
+end
+
 end
 
 -- Settled money: holds not subtracted, credit limit not added (charging.md section 7)

@@ -97,11 +97,19 @@ local function release_lines(change, lines, at_ms)
   return any
 end
 
--- The validity of a bucket may begin with its first use.
+-- The validity of a bucket may begin with its first use; that of units and their money begins for both.
 local function begin_use(change, bucket)
-  if bucket[BUCKET.window_ms] > 0 then
-    bucket[BUCKET.until_ms], bucket[BUCKET.window_ms] = change.now_ms + bucket[BUCKET.window_ms], 0
-    look_at_end(change, bucket)
+  if bucket[BUCKET.window_ms] == 0 then return end
+  local until_ms, parts = change.now_ms + bucket[BUCKET.window_ms], {}
+  for _, part in ipairs(change.account[ACCOUNT.buckets]) do
+    if whole_of(part) == whole_of(bucket) then
+      parts[#parts + 1] = part
+      if part[BUCKET.window_ms] == 0 and part[BUCKET.until_ms] > 0 then until_ms = part[BUCKET.until_ms] end -- an older version began it
+    end
+  end
+  for _, part in ipairs(parts) do
+    part[BUCKET.until_ms], part[BUCKET.window_ms] = until_ms, 0
+    look_at_end(change, part)
   end
 end
 

@@ -1,6 +1,9 @@
 -- Which lines of a session a request is about; twin of balances/model/matching.py.
 -- @use lib/amount
 
+local known_line
+do
+
 local function is_named(asks, line)
   for _, ask in ipairs(asks) do
     if ask[ASK.rating_group] == line[LINE.rating_group] and ask[ASK.service_id] == line[LINE.service_id] then return true end
@@ -10,7 +13,7 @@ end
 
 -- A report naming only the rating group matches its only live line, or its only one when none is live, unless that is
 -- named by another one: a hold that expired, or was not restored, does not make a new line of it.
-local function known_line(asks, lines, ask, secondary)
+function known_line(asks, lines, ask, secondary)
   local live, idle
   for _, line in ipairs(lines) do
     if line[LINE.rating_group] == ask[ASK.rating_group] and line[LINE.secondary] == secondary then
@@ -23,6 +26,8 @@ local function known_line(asks, lines, ask, secondary)
   end
   if live == nil and #ask[ASK.reports] > 0 then live = idle end
   return live
+end
+
 end
 
 -- What is settled beside a line is what was granted beside it, whatever the tariff says now (charging.md section 4): a

@@ -23,19 +23,31 @@ local function begin_posting(packed, answer, operation)
   return change
 end
 
+-- The first bucket that has nothing, holds nothing and blocks nothing makes room, with its units or money where these have
+-- nothing either.
+local function drop_spent(buckets)
+  for _, one in ipairs(buckets) do
+    local whole, spent = whole_of(one), one[BUCKET.id] ~= MAIN
+    for _, part in ipairs(buckets) do
+      if whole_of(part) == whole and (part[BUCKET.amount] ~= 0 or part[BUCKET.held] ~= 0 or part[BUCKET.blocker]) then
+        spent = false
+      end
+    end
+    if spent then
+      for i = #buckets, 1, -1 do
+        if whole_of(buckets[i]) == whole then table.remove(buckets, i) end
+      end
+      return
+    end
+  end
+end
+
 -- A new bucket, in the place of an empty one where the account is full; nil when there is none. bucket: a BUCKET whose id is
 -- given here
 local function add_bucket(change, bucket)
   local account = change.account
   local buckets = account[ACCOUNT.buckets]
-  if #buckets >= BUCKETS_MAX then
-    for i, other in ipairs(buckets) do
-      if other[BUCKET.id] ~= MAIN and other[BUCKET.amount] == 0 and other[BUCKET.held] == 0 and not other[BUCKET.blocker] then
-        table.remove(buckets, i)
-        break
-      end
-    end
-  end
+  if #buckets >= BUCKETS_MAX then drop_spent(buckets) end
   if #buckets >= BUCKETS_MAX then return nil end
   bucket[BUCKET.id] = account[ACCOUNT.next_bucket]
   account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1

@@ -11,7 +11,7 @@
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
--- @fields ACCOUNT 21 BUCKET 15 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 30
+-- @fields ACCOUNT 21 BUCKET 16 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 30
 -- @fields ENTRY 10 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
@@ -146,9 +146,9 @@ local function read_account(packed, now_ms, profile_rev, service)
     local after, has, holds = read(packed, 2, from)
     if bucket == MAIN and sub(packed, after + 1, after + #PLAIN) == PLAIN then
       amount_at, held_at, amount, held = from, after, has, holds
-      at = read(packed, 5, after + #PLAIN)
+      at = read(packed, 6, after + #PLAIN)
     else
-      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 11, after)
+      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 12, after)
       if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
       if kind == KIND.MONEY then
         if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end

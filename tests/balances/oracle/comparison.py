@@ -365,23 +365,24 @@ class Comparison:
         ends = (begins or self.now_ms) + bonus.lasts * MINUTE if bonus.lasts else 0
         begin_s = START_MS // 1_000 % 86_400
         hours = [WeekHours(127, *(begin_s + 60 * minute for minute in bonus.hours))] if bonus.hours else []
-        self._post(
-            [
-                Posting(
-                    -1,
-                    bonus.kind,
-                    bonus.amount,
-                    "topup",
-                    "bonus",
-                    bonus.priority,
-                    begins,
-                    ends,
-                    list(bonus.scope),
-                    blocker=bonus.blocker,
-                    hours=hours,
-                )
-            ]
+        made = Posting(
+            -1,
+            bonus.kind,
+            bonus.amount,
+            "topup",
+            "bonus",
+            bonus.priority,
+            begins,
+            ends,
+            list(bonus.scope),
+            blocker=bonus.blocker,
+            hours=hours,
         )
+        if bonus.kind == Kind.MONEY or not bonus.money:
+            return self._post([made])
+        # `Where it blocks, its money does.`
+        part = msgspec.structs.replace(made, kind=Kind.MONEY, amount=bonus.money, is_part=True)
+        return self._post([msgspec.structs.replace(made, blocker=False), part])
 
     def _block(self, blocking: Blocking) -> None:
         known = any(bucket.id == blocking.bucket for bucket in self._account().buckets)

@@ -297,7 +297,7 @@ class NaiveSessions:
         said = NaiveOutcome(ask.rating_group, Result.NO_GRANT)
         line = self._line(session, ask)
         if line is None:
-            said.suspense = sum(self._amount(report, ask.unit) for report in ask.reports)
+            said.suspense = sum(units_of(report) for report in ask.reports)  # in whatever unit it is
             return said
         if not line.held:
             line.ladder = ladder_of(ask.ladder) or line.ladder

@@ -101,6 +101,8 @@ class Bonus:
     blocker: bool = False
     hours: tuple[int, int] | None = None
     """Minutes from when the story begins."""
+    money: int = 0
+    """Of units: in the same bucket."""
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,7 @@ def bonuses(kinds: tuple[int, ...]) -> st.SearchStrategy[Bonus]:
         st.sampled_from(((), (), ("data",), ("voice",))),
         st.sampled_from((False, False, True)),
         st.sampled_from((None, None, None, (0, 3), (2, 9), (5, 60))),
+        st.sampled_from((0, 0, 1, 40)),
     )
 
 

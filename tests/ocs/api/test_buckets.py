@@ -140,3 +140,87 @@ async def test_an_account_is_imported_with_a_bucket_that_has_hours(harness: ApiH
     assert (package["hours"], package["blocker"]) == ("sat-sun 00:00-24:00", True)
     wrong = await harness.top_up("1", kind="octets", hours="mon 25:00-26:00")
     assert (wrong.status_code, "hours" in wrong.json()["detail"]) == (422, True), wrong.text
+
+
+async def test_units_and_money_in_one_bucket(one: ApiHarness) -> None:
+    """Sold, shown, used, lifted and corrected as one; the main balance is not touched."""
+    sold = await one.top_up(str(2 * MB), kind="octets", money="0.05", scope=["data"], name="both", blocker=True)
+    assert sold.status_code == 201, sold.text
+    shown = (await one.call("GET", "/v1/accounts/a1")).json()
+    both, main = shown["buckets"]
+    assert (main["main"], main["money"], shown["balance"]) == (True, None, "10.05")
+    assert (both["kind"], both["amount"], both["name"], both["blocker"]) == ("octets", str(2 * MB), "both", True)
+    assert both["money"] == {"id": both["id"] + 1, "amount": "0.05", "held": "0.00"}
+    ask = {"cc_total_octets": 20 * MB}
+    first = (await one.charge(ccr(I, **lines(mscc(10, ask=ask))))).lines[0]
+    assert first.granted is not None
+    assert (first.granted.octets, first.final is not None) == (7 * MB, True)
+    used = mscc(10, ask={"cc_total_octets": MB}, used={"cc_total_octets": 5 * MB})
+    assert (await one.charge(ccr(U, cc_request_number=1, **lines(used)))).lines[0].granted is not None
+    both = await bucket(one)
+    assert (both["amount"], both["money"]["amount"], both["money"]["held"]) == ("0", "0.02", "0.01")
+    lifted = await one.call("PUT", f"/v1/accounts/a1/buckets/{both['id']}", {"blocker": False})
+    assert (lifted.status_code, lifted.json()["blocker"], lifted.json()["money"]["amount"]) == (200, False, "0.02")
+    body = {"amount": "1.00", "bucket": both["money"]["id"], "reason": "asked"}
+    corrected = await one.call("POST", "/v1/accounts/a1/adjustments", body, idempotency_key="k1")
+    assert corrected.status_code == 201, corrected.text
+    assert (await bucket(one))["money"]["amount"] == "1.02"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"kind": "money", "money": "1"}, "money: beside octets, seconds or units"),
+        ({"kind": "octets", "money": "0"}, "money"),
+        ({"kind": "octets", "money": "-1"}, "money"),
+        ({"kind": "octets", "money": "0.0000001"}, "money"),
+        ({"kind": "octets", "money": "1", "offer": "spring"}, "offer: of money for the main balance"),
+        ({"kind": "octets", "money": "9999999999"}, "money: at most"),
+    ],
+    ids=["money", "none", "below", "fine", "offer", "large"],
+)
+async def test_money_that_no_bucket_of_units_can_have(harness: ApiHarness, body: dict[str, Any], why: str) -> None:
+    await harness.account()
+    refused = await harness.top_up("1", **body)
+    assert refused.status_code in (409, 422), refused.text
+    assert why in refused.text, refused.text
+    assert len((await harness.call("GET", "/v1/accounts/a1")).json()["buckets"]) == 1
+
+
+async def test_units_and_money_come_in_by_an_import(harness: ApiHarness) -> None:
+    bucket_of = {"kind": "octets", "name": "both", "valid_for_s": 60}
+    line = {
+        "account": {
+            "id": "a1",
+            "currency": "EUR",
+            "buckets": [
+                bucket_of | {"amount": "5", "money": "0.50", "money_filled": "2.00"},
+                bucket_of | {"amount": "0", "money": "1.00"},
+                bucket_of | {"amount": "3", "money": "0", "blocker": True},
+                {"amount": "7", "kind": "units"},
+            ],
+        }
+    }
+    headers = {"content_type": "application/x-ndjson"}
+    done = await harness.call("POST", "/v1/import", msgspec.json.encode(line), **headers)
+    assert [one["event"] for one in map(msgspec.json.decode, done.text.splitlines())] == ["progress", "done"]
+    shown = (await harness.call("GET", "/v1/accounts/a1")).json()
+    found = [
+        (one["id"], one["amount"], one["money"] and one["money"]["amount"], one["blocker"]) for one in shown["buckets"]
+    ]
+    assert sorted(found) == [
+        (0, "0.00", None, False),
+        (1, "5", "0.50", False),
+        (3, "0", "1.00", False),
+        (5, "3", "0.00", True),
+        (7, "7", None, False),
+    ]
+    assert (shown["balance"], {one["valid_for_s"] for one in shown["buckets"] if one["money"]}) == ("1.50", {60})
+    for wrong, why in (
+        ({"kind": "money", "amount": "1", "money": "1"}, "account.buckets[0].money"),
+        ({"kind": "octets", "amount": "1", "money": "0"}, "account.buckets[0].money"),
+        ({"kind": "octets", "amount": "1", "money_filled": "1"}, "account.buckets[0].money_filled"),
+    ):
+        line = {"account": {"id": "a2", "currency": "EUR", "buckets": [wrong]}}
+        refused = await harness.call("POST", "/v1/import", msgspec.json.encode(line), **headers)
+        assert why in refused.text, refused.text

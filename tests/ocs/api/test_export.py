@@ -60,12 +60,16 @@ async def filled(harness: ApiHarness) -> None:
         ("60", {"kind": "seconds", **times}),
         ("3", {"kind": "units", "name": "used up"}),
         ("2", {"kind": "units", "name": "blocks on", "blocker": True}),
+        ("90", {"kind": "seconds", "money": "1.50", "name": "both", "valid_for_s": 60, "blocker": True}),
+        ("8", {"kind": "units", "money": "0.75", "name": "money left"}),
     ):
         topped_up = await harness.top_up(amount, "uno-rich", **more)
         assert topped_up.status_code == 201, topped_up.text
     await adjusted(harness, "uno-rich", "-3", 4)
     await adjusted(harness, "uno-rich", "-2", 5)
     await adjusted(harness, "uno-rich", "-1", 1)
+    await adjusted(harness, "uno-rich", "-0.30", 7)
+    await adjusted(harness, "uno-rich", "-8", 8)
     await adjusted(harness, "uno-rich", "-2.25", 0)
     threshold = {"kind": "octets", "percent": 20, "rearm_percent": 50}
     await done(harness, "PUT", "/v1/accounts/uno-rich/thresholds/low", threshold)
@@ -145,8 +149,8 @@ async def test_passwords_only_for_who_may(harness: ApiHarness) -> None:
 
 
 ELSEWHERE = {
-    Bucket: {"id", "held", "from_ms", "until_ms", "window_ms"},
-    OpeningBucket: {"from_ms", "until_ms", "window_ms"},
+    Bucket: {"id", "held", "from_ms", "until_ms", "window_ms", "part_of"},
+    OpeningBucket: {"from_ms", "until_ms", "window_ms", "is_part"},
     Threshold: {"crossed_ms", "tariff", "rearm", "percent"},
     ServiceSuspension: {"suspended_ms"},
     SpendingLimit: {"shared"},

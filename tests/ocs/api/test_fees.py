@@ -507,3 +507,23 @@ async def test_fees_that_an_import_does_not_take(desk: FeeDesk, change: dict[str
     done = await desk.harness.call("POST", "/v1/import", msgspec.json.encode(line), content_type="application/x-ndjson")
     assert '"event":"error"' in done.text
     assert says in done.text
+
+
+async def test_included_units_may_have_money_that_is_prorated_and_taken_back_with_them(desk: FeeDesk) -> None:
+    await desk.settle()
+    both = MONTHLY.replace('"10"', '"31"').replace("blocker = true", 'blocker = true\nmoney = "3.10"')
+    await desk.harness.tariff(FLAT.replace('"flat"', '"other"') + both, "other")
+    desk.wait_until(datetime(2031, 1, 11, 15, tzinfo=UTC))
+    await desk.harness.call(
+        "PUT", "/v1/subscribers/kid",
+        {"account": "a1", "identities": ["msisdn:491700000001"], "tariffs": [{"tariff": "other"}]}, if_match="*",
+    )  # fmt: skip
+    await desk.settle()
+    buckets = (await desk.harness.call("GET", "/v1/accounts/a1")).json()["buckets"]
+    [given] = [one for one in buckets if not one["main"]]
+    assert (given["amount"], given["money"]["amount"]) == (str(-(-(2**30) * 21 // 31)), "2.10")
+    assert (given["blocker"], given["hours"]) == (True, "00:00-06:00")
+    assert (await desk.harness.call("DELETE", "/v1/subscribers/kid", if_match="*")).status_code == 204
+    await desk.settle()
+    buckets = (await desk.harness.call("GET", "/v1/accounts/a1")).json()["buckets"]
+    assert [one["main"] for one in buckets] == [True]

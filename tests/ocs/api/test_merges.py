@@ -332,3 +332,22 @@ async def test_a_merge_on_its_way_is_waited_for(two: ApiHarness) -> None:
     await keeper(two)
     done = await two.call("POST", "/v1/accounts/new/merge", chain, idempotency_key="n")
     assert done.status_code == 202, done.text
+
+
+async def test_units_and_their_money_move_as_one_bucket(two: ApiHarness) -> None:
+    """And money that has no units left beside it as one by itself."""
+    await two.top_up("90", "old", kind="seconds", money="0.40", name="both", valid_for_s=60, blocker=True)
+    await two.top_up("8", "old", kind="units", money="0.75", name="rest")
+    shown = (await two.call("GET", "/v1/accounts/old")).json()["buckets"]
+    rest = next(bucket["id"] for bucket in shown if bucket["name"] == "rest")
+    body = {"amount": "-8", "bucket": rest, "reason": "r"}
+    assert (await two.call("POST", "/v1/accounts/old/adjustments", body, idempotency_key="d")).status_code == 201
+    await merged(two)
+    await keeper(two)
+    assert (await merged(two)).json()["amount"] == "14.15"
+    found = (await two.call("GET", "/v1/accounts/new")).json()
+    both, rest = [next(one for one in found["buckets"] if one["name"] == name) for name in ("both", "rest")]
+    assert (both["kind"], both["amount"], both["valid_for_s"], both["blocker"]) == ("seconds", "90", 60, True)
+    assert both["money"] == {"id": both["id"] + 1, "amount": "0.40", "held": "0.00"}
+    assert (rest["kind"], rest["amount"], rest["money"]) == ("money", "0.75", None)
+    await sound(two)

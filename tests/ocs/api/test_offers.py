@@ -218,3 +218,30 @@ async def test_an_offer_prolongs_a_grace(harness: ApiHarness) -> None:
     assert timedelta(days=13, hours=23) < until <= timedelta(days=14)
     assert quoted[0]["grace_until"] <= one["grace_until"]
     assert (two["state"], two["grace_until"]) == ("active", None)
+
+
+async def test_an_offer_gives_units_with_money_as_one_bucket(offered: ApiHarness) -> None:
+    units = {"kind": "seconds", "amount": "6000", "money": "5.00", "days": 30, "scope": ["data"], "name": "both"}
+    body = {"currency": "EUR", "bands": [{"minimum": "10", "units": [units, {"kind": "units", "amount": "3"}]}]}
+    assert (await offered.call("PUT", OFFER, body, if_match='"1"')).status_code == 200
+    first, second = (await offered.call("GET", OFFER)).json()["bands"][0]["units"]
+    assert (first["amount"], first["money"], second["money"]) == ("6000", "5.00", None)
+    quote = (await offered.call("POST", "/v1/accounts/a1/topups/quote", {"amount": "10", "offer": "spring"})).json()
+    assert [(one["kind"], one["amount"], one["money"]) for one in quote["gives"]] == [
+        *(("seconds", "6000", "5.00"), ("units", "3", None)),
+    ]
+    done = await offered.top_up("10.00", offer="spring")
+    assert done.status_code == 201, done.text
+    both = (await buckets(offered))["both"]
+    assert (both["amount"], both["money"]["amount"], both["bonus"]) == ("6000", "5.00", True)
+    await offered.sync()
+    paid = next(one["seq"] for one in done.json()["entries"] if one["why"] == "top-up")
+    taken = await offered.call(
+        "POST", "/v1/accounts/a1/reversals", {"entry": paid, "reason": "bounced"}, idempotency_key="k"
+    )
+    assert taken.status_code == 201, taken.text
+    left = (await offered.call("GET", "/v1/accounts/a1")).json()
+    assert left["balance"] == "0.00"
+    assert {
+        (one["amount"], one["money"] and one["money"]["amount"]) for one in left["buckets"] if one["name"] == "both"
+    } == {("0", "0.00")}

@@ -36,6 +36,7 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
         ("account", "topup", "a1", "2", "--name", "bonus"),
         ("account", "transfer", "a1", "2", "--from", "3", "--reason", "asked", "--key", "k2"),
         ("account", "transfer", "a1", "2", "--from", "3", "--reason", "asked", "--key", "k2"),
+        ("account", "topup", "a1", "60", "--kind", "seconds", "--name", "both", "--scope", "data", "--money", "4.00"),
         ("account", "set", "a1", "--suspend-below", "1"),
         ("subscriber", "set", "s1", "--account", "a1", "--identity", "msisdn:+491701", "--tariff", "flat"),
         ("subscriber", "set", "s1", "--account", "a1", "--identity", "msisdn:491702", "--tariff", "flat"),
@@ -44,9 +45,11 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
         assert done.exit_code == 0, (words, done.output)
     shown = await ocs("account", "show", "a1", "--json")
     found = json.loads(shown.stdout)
-    assert (found["balance"], found["credit_limit"], found["suspend_below"]) == ("20.50", "5.00", "1.00")
+    assert (found["balance"], found["credit_limit"], found["suspend_below"]) == ("24.50", "5.00", "1.00")
     table = (await ocs("account", "show", "a1")).stdout
-    assert "20.50 EUR" in table
+    assert "24.50 EUR" in table
+    assert "seconds + money" in table
+    assert "60 + 4.00" in table
     assert "bundle" in table
     assert "all at sat-sun 10:00-24:00" in table
     by_identity = await ocs("subscriber", "show", "msisdn:491702")
