@@ -198,6 +198,9 @@ def test_included_units_are_read() -> None:
     [found] = rule(includes=[units]).allowances
     assert (found.kind, found.amount, found.carried_max) == (Kind.OCTETS, 10 * 2**30, 15 * 2**30)
     assert rule(includes=[{"name": "m", "amount": "5.00", "kind": "money"}]).allowances[0].amount == 5_000_000
+    both = rule(includes=[{"name": "b", "amount": "1 GB", "money": "2.50"}])
+    assert both.allowances[0].money == 2_500_000
+    assert any("1 GB and 2.5 EUR (b)" in text for text in both.in_words("EUR"))
 
 
 @pytest.mark.parametrize(
@@ -214,6 +217,18 @@ def test_included_units_are_read() -> None:
         ({"includes": [{"name": "a", "amount": 1, "carried_max": 2}]}, "fees[1].includes[1].carried_max", "rollover"),
         ({"includes": [{"name": "a", "amount": "x"}]}, "fees[1].includes[1].amount", "expected a unit out of"),
         ({"includes": [{"name": "a", "amount": 1}] * 2}, "fees[1].includes", "each name once"),
+        (
+            {"includes": [{"name": "a", "amount": "5", "kind": "money", "money": "1"}]},
+            "fees[1].includes[1].money",
+            "beside octets, seconds or units",
+        ),
+        ({"includes": [{"name": "a", "amount": 1, "money": "0"}]}, "fees[1].includes[1].money", "more than zero"),
+        ({"includes": [{"name": "a", "amount": 1, "money": "-1"}]}, "fees[1].includes[1].money", ""),
+        (
+            {"includes": [{"name": "a", "amount": 2, "money": "1", "rollover": 1, "carried_max": 1}]},
+            "fees[1].includes[1].carried_max",
+            "none with money",
+        ),
         ({"sort": 1}, "fees[0]", "unknown field"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
