@@ -187,10 +187,15 @@ async def handle(
     charged:      gets the charge as it was answered, however many calls it took
     """
     arrived = arrival(request, context.settings, now_ms)
+    answer: ChargingAnswer | Busy | None = None
     try:
         if sent is not None:
             service = context.settings.services.by_name[request.inputs.service]
-            return await _charge(request, context, service, sent.profile, request.identities, arrived, sent)
+            try:
+                answer = await _charge(request, context, service, sent.profile, request.identities, arrived, sent)
+            finally:
+                _opened(answer, request, context, sent.profile, arrived)
+            return answer
         service = context.settings.services.by_name.get(request.inputs.service, UNKNOWN)
         if request.phase is Phase.EVENT or (request.phase is Phase.START and not has_use(request)):
             # What was used is settled all the same.
@@ -210,18 +215,28 @@ async def handle(
             quote, _ = _quote(request, context, service, profile, *_facts(request, context, arrived), arrived)
             if not any(rated.emergency for rated in quote):
                 return Busy("too much is outstanding")
-        answer: ChargingAnswer | Busy | None = None
         try:
             answer = await _charge(request, context, service, profile, names, arrived, plain=plain, charged=charged)
             assert answer is not None  # an account that pays is charged
         finally:
-            if request.phase is Phase.START and came_to_nothing(answer):
-                context.store.not_opened(profile.account, arrived.session, profile.subscriber)
+            _opened(answer, request, context, profile, arrived)
         return answer
     except NotSent as why:
         return Busy(str(why))
     except Lost:
         return None
+
+
+def _opened(
+    answer: ChargingAnswer | Busy | None,
+    request: ChargingRequest,
+    context: ChargingContext,
+    profile: Profile,
+    arrived: Arrival,
+) -> None:
+    """What is to be done about an INITIAL that opened no session."""
+    if request.phase is Phase.START and came_to_nothing(answer):
+        context.store.not_opened(profile.account, arrived.session, profile.subscriber)
 
 
 async def _subscriber(
@@ -452,6 +467,18 @@ def _still_paid(old: Profile, newer: Profile | None, request: ChargingRequest) -
     return newer.settled_by(old.account) if request.settles() else newer
 
 
+def rated_inputs(asked: Inputs, profile: Profile, told: SessionFacts, facts: SessionFacts) -> Inputs:
+    """All that rating could look at: what the request says, its session said before, and who the subscriber is."""
+    inputs: Inputs = msgspec.structs.replace(
+        asked,
+        attributes=profile.attributes,
+        time_zone=profile.time_zone,
+        subscriber=profile.subscriber,
+        **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
+    )
+    return inputs
+
+
 def _quote(
     request: ChargingRequest,
     context: ChargingContext,
@@ -466,13 +493,7 @@ def _quote(
 
     longer_ms:  use by time that is reported has no price yet from then on
     """
-    inputs = msgspec.structs.replace(
-        request.inputs,
-        attributes=profile.attributes,
-        time_zone=profile.time_zone,
-        subscriber=profile.subscriber,
-        **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
-    )
+    inputs = rated_inputs(request.inputs, profile, told, facts)
     if service is UNKNOWN:
         later = (NextPricing(longer_ms, UNSERVED),) if longer_ms else ()
         return [going_on(UNSERVED, (later, 0))] * len(request.lines), inputs

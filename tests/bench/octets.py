@@ -1,7 +1,8 @@
-"""What a worker spends on a CCR-U from its octets to those of the answer, sockets and the store left out: the general
-way, and by the template of its session. Both ask the store the same and answer the same, which is checked first.
+"""What a worker spends on each request of sessions of four, from its octets to those of the answer, sockets and the
+store left out: the general way, and with the templates of its sessions. Both ask the store the same and answer the
+same, which is checked first.
 
-    python -m tests.bench.octets [profile]
+    python -m tests.bench.octets [profile [I|U|T]]
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pstats
 import sys
 import time
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from balances.keys import NUMBERS
 from balances.model.store import Model
@@ -22,6 +23,7 @@ from balances.redis.connection import RedisConnection
 from balances.redis.fence import Pass
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening
+from loadtest.subscriber import TERMINATION
 from ocs.charging.handle import ChargingContext
 from ocs.net.admission import Admission
 from ocs.net.diameter import connection
@@ -35,9 +37,11 @@ from ocs.telemetry.metrics import Meter
 from protocol.diameter.peer import DeliverRequest
 from tests.bench.micro import LOCAL, World
 
-AT_ONCE = 16
-"""Requests that come with one read, as at saturation."""
-TRIES = 600
+AT_ONCE: Final = 16
+"""Sessions whose requests come with one read, as at saturation."""
+COURSE: Final = ("I", "first U", "U", "T")
+"""Of a session."""
+TRIES: Final = 150
 
 
 def respond(words: list[Any]) -> bytes:
@@ -47,21 +51,33 @@ def respond(words: list[Any]) -> bytes:
 
 
 class Traffic:
-    """Reports of one session, and what the store says to them."""
+    """Requests of some sessions, and what the store says to them, by step of their course."""
 
     def __init__(self) -> None:
         self.world, model = World(), Model()
-        account = fresh_account("a-0000000", "EUR")
-        account.buckets[0].amount = 10**14
-        model.open("a-0000000", AccountOpening(raw_of(pack(account)), [], [], self.world.now_ms, "open"))
-        model.charge(*self.world.charge(0))
-        frames, replies = [], []
-        for _ in range(AT_ONCE):
-            charge = self.world.charge(0)
-            self.world.sessions[0].number -= 1
-            frames.append(self.world.frame(0))
-            replies.append(respond([b"ok", model.charge(*charge).outcome]))
-        self.asked, self.said = b"".join(frames), b"".join(replies)
+        for number in range(AT_ONCE):
+            account = fresh_account(f"a-{number:07d}", "EUR")
+            account.buckets[0].amount = 10**14
+            model.open(account.id, AccountOpening(raw_of(pack(account)), [], [], self.world.now_ms, "open"))
+        self.asked: list[bytes] = []
+        self.said: list[bytes] = []
+        self.profiles: dict[tuple[str, ...], Any] = {}
+        for step in COURSE:
+            frames, replies = [], []
+            for number in range(AT_ONCE):
+                session = self.world.sessions[number]
+                if step == "T":
+                    session.phase = TERMINATION
+                number_before, phase, used = session.number, session.phase, session.used
+                charge = self.world.charge(number)
+                session.number, session.phase, session.used = number_before, phase, used
+                frames.append(self.world.frame(number))
+                placed = b"+OK\r\n" if step == "I" else b""  # of the key that says where the session is
+                replies.append(placed + respond([b"ok", model.charge(*charge).outcome]))
+                msisdn, imsi = (name.decode() for name in session.subscriber.identities)
+                self.profiles[f"msisdn:{msisdn}", f"imsi:{imsi}"] = self.world.profiles[number]
+            self.asked.append(b"".join(frames))
+            self.said.append(b"".join(replies))
 
 
 class Worker:
@@ -78,7 +94,8 @@ class Worker:
         node: Any = SimpleNamespace(
             local=LOCAL, meter=self.meter, message_bytes_max=65_536, has_output=lambda _link: None, peers=None
         )
-        profiles = SimpleNamespace(of=lambda _names: world.profiles[0])
+        node.sightings = SimpleNamespace(tracer=SimpleNamespace(watched=()))
+        profiles = SimpleNamespace(of=traffic.profiles.get)
         context = ChargingContext(
             catalog=world.catalog,
             profiles=cast(Any, profiles),
@@ -99,27 +116,32 @@ class Worker:
     def _transport(self, into: list[bytes]) -> Any:
         return SimpleNamespace(write=into.append, get_write_buffer_size=lambda: 0)
 
-    def turn(self) -> None:
+    def turn(self, step: int) -> None:
         """Requests in, calls out, replies in, answers out."""
-        self._link.data_received(self._traffic.asked)
+        self._link.data_received(self._traffic.asked[step])
         self._store._flush()
-        self._store.data_received(self._traffic.said)
+        self._store.data_received(self._traffic.said[step])
         self._link.flush()
 
-    def us(self) -> float:
-        """Of one request, the least of many turns."""
-        best = 10**12
-        for _ in range(TRIES):
+    def course(self, best: list[int]) -> None:
+        """Whole sessions; of each step the least nanoseconds that it took."""
+        for step in range(len(COURSE)):
             began = time.thread_time_ns()
-            self.turn()
-            best = min(best, time.thread_time_ns() - began)
+            self.turn(step)
+            best[step] = min(best[step], time.thread_time_ns() - began)
         self.answered.clear()
         self.sent.clear()
-        return best / AT_ONCE / 1_000
+
+    def us(self) -> list[float]:
+        """Of one request, by step: the least of many turns."""
+        best = [10**12] * len(COURSE)
+        for _ in range(TRIES):
+            self.course(best)
+        return [one / AT_ONCE / 1_000 for one in best]
 
 
 async def measure() -> dict[str, float]:
-    """Microseconds by way."""
+    """Microseconds by way and step."""
     general, template = _workers()
     gc.collect()
     gc.disable()
@@ -127,10 +149,13 @@ async def measure() -> dict[str, float]:
         both = [(general.us(), template.us()) for _ in range(3)]
     finally:
         gc.enable()
-    return {
-        "worker, octets to octets: general": round(min(one for one, _ in both), 2),
-        "worker, octets to octets: template": round(min(one for _, one in both), 2),
-    }
+    found = {}
+    for way, name in enumerate(("general", "template")):
+        least = [min(steps) for steps in zip(*(one[way] for one in both), strict=True)]
+        for step, us in zip(COURSE, least, strict=True):
+            found[f"worker, octets to octets: {name}, {step}"] = round(us, 2)
+        found[f"worker, octets to octets: {name}, mean"] = round(sum(least) / len(least), 2)
+    return found
 
 
 def _workers() -> tuple[Worker, Worker]:
@@ -139,25 +164,29 @@ def _workers() -> tuple[Worker, Worker]:
     setattr(connection, "now_ms", lambda: now_ms)  # noqa: B010
     general, template = Worker(traffic, 0), Worker(traffic, 100)
     for worker in (general, template):
-        worker.turn()  # learns
-        worker.turn()
-    assert template.templates.served == AT_ONCE
+        for _ in range(3):
+            for step in range(len(COURSE)):
+                worker.turn(step)
+    assert template.templates.served >= AT_ONCE
     assert (general.templates.served, general.answered, general.sent) == (0, template.answered, template.sent)
     return general, template
 
 
-async def _profile() -> None:
+async def _profile(steps: str) -> None:
     _, template = _workers()
     profile = cProfile.Profile()
-    profile.enable()
     for _ in range(TRIES):
-        template.turn()
-    profile.disable()
-    pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+        for step, name in enumerate(COURSE):
+            if name[-1] in steps:
+                profile.enable()
+            template.turn(step)
+            profile.disable()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(50)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["profile"]:
-        asyncio.run(_profile())
+    if sys.argv[1:2] == ["profile"]:
+        asyncio.run(_profile(sys.argv[2] if len(sys.argv) > 2 else "IUT"))
     else:
-        print(asyncio.run(measure()))
+        for name, spent in asyncio.run(measure()).items():
+            print(f"{name:50}{spent:8.2f}")

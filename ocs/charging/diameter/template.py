@@ -1,34 +1,37 @@
-"""What a CCR-U and its CCA have in common with the next ones of their session, and where they differ. Pure.
+"""What the requests of one kind, and their answers, have in common, and where they differ. Pure.
 
-A session reports again and again: of some hundred octets a few numbers change. From one UPDATE that was served the
-general way (diameter.py, decide.py, answer.py) `learn` makes a template of both messages. It serves a CCR that has the
-same octets but for those numbers, as long as its price is the same: the charge and the answer are those that the
-general way makes, octet for octet. For anything else it says None, and the general way serves.
+A client says the same again and again: of some hundred octets a few numbers change from one request of a session to
+the next, and from one session to another what the session is called, and who and what it is about. From one CCR that
+was served the general way (translate.py, decide.py, answer.py) `learn` makes a template of it and its CCA. It serves a
+CCR of any session that has the same octets but for those, as long as its price is one that was learnt: the charge and
+the answer are those that the general way makes, octet for octet. For anything else it says None, and the general way
+serves.
 
-What differs from one request to the next: its identifiers and number, its Event-Timestamp, the amounts it reports; in
-the answer the amounts granted, their Validity-Time and threshold, and the cost so far. All other octets are compared,
-the T bit among them, so no rule of charging.md needs to be stated again here.
+What differs from one request to the next: its identifiers and number, its Event-Timestamp, the amounts it reports, its
+Session-Id, and what said.py reads; in the answer the amounts granted, their Validity-Time and threshold, and the cost
+so far. All other octets are compared, the T bit among them, so no rule of charging.md needs to be stated again here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from functools import lru_cache
-from struct import Struct
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from balances.structs.charge import Ask, Charge, LineOutcome, Outcome, Phase, Result, UsageReport
+from balances import keys
+from balances.structs.charge import Ask, LineOutcome, Outcome, Phase, Result, UsageReport
 from ocs.charging.decide import content_of, copied_ask, copied_charge, digest, event_time, priced_as, validity_of
+from ocs.charging.diameter.holes import IDS, Hole, Pieces, Unlike, avps, layout_of, only, whole
+from ocs.charging.diameter.said import Context, Price, Rating, Said, regions_of
 from ocs.charging.diameter.translate import U32_MAX
-from ocs.charging.handle import ChargingContext, Sent
-from ocs.charging.remembered import merged
+from ocs.charging.handle import SECONDS_MAX, ChargingContext, Sent, rated_inputs
+from ocs.charging.profile import Profile
+from ocs.charging.remembered import SessionFacts, merged
 from ocs.charging.request import AskedLine, ChargingRequest, Style, Used
 from ocs.charging.services import Service
 from ocs.charging.settings import ChargingSettings
-from protocol.diameter.avp import HEADER, VENDOR
-from protocol.diameter.dictionary.base import EVENT_TIMESTAMP
+from protocol.diameter.dictionary.base import EVENT_TIMESTAMP, SESSION_ID
 from protocol.diameter.dictionary.credit_control import (
     MULTIPLE_SERVICES_CREDIT_CONTROL,
     USED_SERVICE_UNIT,
@@ -51,13 +54,18 @@ from protocol.diameter.dictionary.tgpp_charging import (
     UNIT_QUOTA_THRESHOLD,
     VOLUME_QUOTA_THRESHOLD,
 )
-from protocol.diameter.header import SIZE
 from protocol.diameter.types import unix_seconds
-from tariffs.rating import rate, same_from
+from protocol.diameter.walk import Vendors
+from tariffs.catalog import Catalog
+from tariffs.rating import Quote, rate, same_from
 from tariffs.units import EXACT_MAX, Kind
 
 LINES_MAX: Final = 8
 """More in one request are rare, and served the general way."""
+PRICES_MAX: Final = 64
+"""Of one template."""
+MISFITS_MAX: Final = 8
+"""Of a price whose answers were other than the one that was learnt, so often one after the other: it is forgotten."""
 
 AMOUNTS: Final = {CC_TOTAL_OCTETS.key: "octets", CC_TIME.key: "seconds", CC_SERVICE_SPECIFIC_UNITS.key: "units"}
 """AVPs of a unit group that say an amount, and what it is called in `Units` and `UsageReport`."""
@@ -66,78 +74,47 @@ BESIDE_TOTAL: Final = (CC_INPUT_OCTETS.key, CC_OUTPUT_OCTETS.key)
 THRESHOLDS: Final = (VOLUME_QUOTA_THRESHOLD.key, TIME_QUOTA_THRESHOLD.key, UNIT_QUOTA_THRESHOLD.key)
 UNITS: Final = frozenset({*AMOUNTS, *BESIDE_TOTAL})
 OK: Final = int(Result.OK)
-UPDATE: Final = int(Phase.UPDATE)
-
+NO_GRANT: Final = int(Result.NO_GRANT)
+"""What is said of a line of a TERMINATION whose use was charged."""
 NEVER_MS: Final = 2**63
+LEARNT: Final = (Phase.START, Phase.UPDATE, Phase.STOP)
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
-Hole = tuple[int, int]
-"""Where a number lies in a message: from, to."""
-Numbers = tuple[int, ...]
-"""Of one message, in their order; the identifiers are the first."""
-IDS: Final[Hole] = (12, 20)
-"""Hop-by-Hop and End-to-End Identifier, as one number."""
-
-
-class Unlike(Exception):
-    """It is not learnt: something in it is not as usual."""
-
-
-class Layout:
-    """Where messages of one shape have their holes. `cut` makes of a message what is fixed and its numbers, in turns;
-    `join` makes it of these again. Many sessions share one."""
-
-    __slots__ = ("cut", "join", "size", "slots")
-
-    def __init__(self, size: int, holes: tuple[Hole, ...], signed: Hole | None) -> None:
-        form, last = ">", 0
-        for hole in holes:
-            if hole[0] < last or hole[1] - hole[0] not in (4, 8):
-                raise Unlike
-            kind = "I" if hole[1] - hole[0] == 4 else "Q"
-            form += f"{hole[0] - last}s{kind.lower() if hole == signed else kind}"
-            last = hole[1]
-        layout = Struct(f"{form}{size - last}s")
-        self.cut, self.join, self.size = layout.unpack, layout.pack, layout.size
-        self.slots = {hole: 2 * place + 1 for place, hole in enumerate(holes)}
-        """Of each hole its place among all parts."""
-
-
-@lru_cache(1_024)
-def _layout(size: int, holes: tuple[Hole, ...], signed: Hole | None) -> Layout:
-    return Layout(size, holes, signed)
-
-
-def layout_of(octets: bytes, holes: Iterable[Hole], signed: Hole | None = None) -> Layout:
-    """signed: the one hole whose number may be negative"""
-    return _layout(len(octets), tuple(sorted(holes)), signed)
-
-
+Values = tuple[Any, ...]
+"""What lies in the holes of a request, in their order: numbers and octets; the identifiers are the first."""
 Reported = tuple[int, int, int, int] | None
-"""What a line reports: places of octets, seconds and units among the numbers of a request, -1 for what it does not say,
+"""What a line reports: places of octets, seconds and units among the values of a request, -1 for what it does not say,
 and the period; None: nothing."""
 
 
 class CcrTemplate:
-    """The octets of a CCR-U, its numbers and what they mean. Unlike where it is not as usual."""
+    """The octets of a CCR, its values and what they mean. Unlike where it is not as usual."""
 
-    __slots__ = ("_content", "_counted", "_cut", "_fixed", "_number", "_reports", "_size", "_time")
+    __slots__ = (
+        *("_content", "_counted", "_number", "_place_of_session", "_reports", "_time"),
+        *("about", "fixed", "layout", "regions"),
+    )
 
     def __init__(self, frame: bytes, request: ChargingRequest) -> None:
         """The frame was judged, and says what the request says."""
-        top = _only(frame, (SIZE, len(frame)), (CC_REQUEST_NUMBER.key, EVENT_TIMESTAMP.key))
+        top = only(frame, whole(frame), (SESSION_ID.key, CC_REQUEST_NUMBER.key, EVENT_TIMESTAMP.key))
+        session = top.pop(SESSION_ID.key)
         groups = _groups(frame, request.style)
         if len(groups) != len(request.lines):
             raise Unlike
         said = [_reported(frame, group, line) for group, line in zip(groups, request.lines, strict=True)]
-        holes = [IDS, *top.values()]
+        numbers = [IDS, *top.values()]
         for amounts in said:
-            holes += amounts.values()
-        layout = layout_of(frame, holes)
-        self._cut, self._size = layout.cut, layout.size
-        self._fixed: tuple[bytes, ...] = layout.cut(frame)[::2]
+            numbers += amounts.values()
+        self.regions = regions_of(frame)
+        regions = self.regions[0]
+        self.layout = layout = layout_of(frame, numbers, (session, *regions))
+        self.fixed: Pieces = layout.cut(frame)[::2]
         place = {hole: slot // 2 for hole, slot in layout.slots.items()}
+        self._place_of_session = place[session]
+        self.about = tuple(place[region] for region in regions)
+        """Where what is read by said.py is among the values."""
         self._number = place[top[CC_REQUEST_NUMBER.key]]
         self._time = place[top[EVENT_TIMESTAMP.key]] if EVENT_TIMESTAMP.key in top else -1
         counted = [{AMOUNTS[key]: place[hole] for key, hole in one.items() if key in AMOUNTS} for one in said]
@@ -168,36 +145,38 @@ class CcrTemplate:
             content = rest[0]
         self._content, self._counted = (*pieces, content), tuple(marks[mark] for mark in order)
 
-    def numbers(self, frame: bytes) -> Numbers | None:
-        """Of a CCR that is otherwise the same; None: it is another one, or an amount is beyond what is counted."""
-        if len(frame) != self._size:
-            return None
-        parts = self._cut(frame)
-        if parts[::2] != self._fixed:
-            return None
-        numbers: Numbers = parts[1::2]
+    def values(self, pieces: Pieces) -> Values | None:
+        """Of a CCR whose fixed octets are the same; None: an amount is beyond what is counted, or its Session-Id is
+        more than ASCII."""
+        values = pieces[1::2]
         for place in self._counted:
-            if numbers[place] > EXACT_MAX:
+            if values[place] > EXACT_MAX:
                 return None
-        return numbers
+        return values if values[self._place_of_session].isascii() else None
 
-    def number(self, numbers: Numbers) -> int:
+    def session(self, values: Values) -> bytes:
+        """Session-Id."""
+        octets: bytes = values[self._place_of_session]
+        return octets
+
+    def number(self, values: Values) -> int:
         """CC-Request-Number."""
-        return numbers[self._number]
+        number: int = values[self._number]
+        return number
 
-    def event_ms(self, numbers: Numbers) -> int | None:
+    def event_ms(self, values: Values) -> int | None:
         """Event-Timestamp."""
-        return None if self._time < 0 else unix_seconds(numbers[self._time]) * 1_000
+        return None if self._time < 0 else unix_seconds(values[self._time]) * 1_000
 
-    def fingerprint(self, numbers: Numbers) -> str:
+    def fingerprint(self, values: Values) -> str:
         content = list(self._content)
         for slot, place in enumerate(self._counted):
-            content[2 * slot + 1] = _pack(numbers[place])
+            content[2 * slot + 1] = _pack(values[place])
         return digest(b"".join(content))
 
-    def asks(self, like: list[Ask], numbers: Numbers, event_ms: int, validity_ms: int) -> list[Ask]:
+    def asks(self, like: list[Ask], values: Values, event_ms: int, validity_ms: int) -> list[Ask]:
         """like: those of the request it was learnt from"""
-        values, asks = (*numbers, -1), []
+        values, asks = (*values, -1), []
         for one, said in zip(like, self._reports, strict=True):
             ask = copied_ask(one)
             ask.validity_ms = validity_ms
@@ -207,116 +186,219 @@ class CcrTemplate:
             asks.append(ask)
         return asks
 
+    def spans(self, values: Values, event_ms: int) -> list[tuple[int, int]]:
+        """When the use of each line began and ended, as far as it says how long it took."""
+        values = *values, 0
+        taken = (0 if said is None else min(values[said[1]], SECONDS_MAX) for said in self._reports)
+        return [(event_ms - 1_000 * seconds, event_ms) for seconds in taken]
+
 
 Granted = tuple[tuple[Any, ...], int, int, int, int]
-"""One line of an answer: what the store must say of it (`said_of`), the most that can be written as granted, and where
-among the parts that, its Validity-Time and its threshold go; 0: none is told."""
+"""One line of an answer: what the store must say of it (`said_of`), the most that can be written as granted, 0 where
+nothing is, and where among the pieces that, its Validity-Time and its threshold go; 0: none is told."""
 
 
 class CcaTemplate:
     """The octets of a CCA, and where its numbers go. Unlike where it is not as usual."""
 
-    __slots__ = ("_cost", "_grants", "_join", "_low", "_number", "_parts", "_percent")
+    __slots__ = ("_cost", "_grants", "_join", "_low", "_number", "_percent", "_pieces", "_session")
 
-    def __init__(self, answer: bytes, style: Style, outcome: Outcome, service: Service) -> None:
+    def __init__(self, answer: bytes, request: ChargingRequest, outcome: Outcome, service: Service) -> None:
         """The answer says what the outcome says."""
-        top = _only(answer, (SIZE, len(answer)), (CC_REQUEST_NUMBER.key, COST_INFORMATION.key))
-        groups = _groups(answer, style)
+        top = only(answer, whole(answer), (SESSION_ID.key, CC_REQUEST_NUMBER.key, COST_INFORMATION.key))
+        groups = _groups(answer, request.style)
         if len(groups) != len(outcome.lines):
             raise Unlike
         cost = _cost_at(answer, top[COST_INFORMATION.key]) if COST_INFORMATION.key in top else None
-        granted = [_granted(answer, group) for group in groups]
-        number = top[CC_REQUEST_NUMBER.key]
+        grants = request.phase is not Phase.STOP
+        granted = [_granted(answer, group) for group in groups] if grants else []
+        number, session = top[CC_REQUEST_NUMBER.key], top[SESSION_ID.key]
         holes = [IDS, number, *([cost] if cost else ()), *(hole for holes in granted for hole in holes if hole)]
-        layout = layout_of(answer, holes, cost)
+        layout = layout_of(answer, holes, (session,), cost)
         slots, self._join = layout.slots, layout.join
-        parts = layout.cut(answer)
-        self._parts = tuple(part if place % 2 == 0 else 0 for place, part in enumerate(parts))
-        self._number, self._cost = slots[number], slots[cost] if cost else 0
-        self._grants: tuple[Granted, ...] = tuple(
-            (
-                said_of(line),
-                U32_MAX if line.unit == Kind.SECONDS else EXACT_MAX,
-                slots[units],
-                slots[validity],
-                slots[threshold] if threshold else 0,
+        pieces = layout.cut(answer)
+        self._pieces = tuple(piece if place % 2 == 0 else 0 for place, piece in enumerate(pieces))
+        self._number, self._session, self._cost = slots[number], slots[session], slots[cost] if cost else 0
+        self._grants: tuple[Granted, ...] = tuple((said_of(line), 0, 0, 0, 0) for line in outcome.lines)
+        if grants:
+            self._grants = tuple(
+                (
+                    said_of(line),
+                    U32_MAX if line.unit == Kind.SECONDS else EXACT_MAX,
+                    slots[units],
+                    slots[validity],
+                    slots[threshold] if threshold else 0,
+                )
+                for line, (units, validity, threshold) in zip(outcome.lines, granted, strict=True)
             )
-            for line, (units, validity, threshold) in zip(outcome.lines, granted, strict=True)
-        )
         self._low = service.low_balance
-        self._percent = service.threshold_percent if style is Style.LINES else 0
+        self._percent = service.threshold_percent if request.style is Style.LINES else 0
 
-    def octets(self, ids: int, number: int, outcome: Outcome) -> bytes | None:
+    def octets(self, ids: int, session: bytes, number: int, outcome: Outcome) -> bytes | None:
         """The CCA of this outcome; None where it says more than the numbers of the one it was learnt from."""
         grants = self._grants
         if outcome.result != OK or (outcome.low and self._low) or len(outcome.lines) != len(grants):
             return None
-        parts, percent = list(self._parts), self._percent
-        parts[1], parts[self._number] = ids, number
+        pieces, percent = list(self._pieces), self._percent
+        pieces[1], pieces[self._session], pieces[self._number] = ids, session, number
         for line, (like, most, at_granted, at_validity, at_threshold) in zip(outcome.lines, grants, strict=True):
             granted = line.granted
-            threshold = granted * percent // 100
-            if granted <= 0 or said_of(line) != like or (threshold > 0) != (at_threshold > 0):
+            if (granted > 0) != (most > 0) or said_of(line) != like:
                 return None
-            parts[at_granted] = min(granted, most)
-            parts[at_validity] = max(line.validity_ms // 1_000, 1)
+            if not most:
+                continue
+            threshold = granted * percent // 100
+            if (threshold > 0) != (at_threshold > 0):
+                return None
+            pieces[at_granted] = min(granted, most)
+            pieces[at_validity] = max(line.validity_ms // 1_000, 1)
             if threshold:
-                parts[at_threshold] = min(threshold, U32_MAX)
+                pieces[at_threshold] = min(threshold, U32_MAX)
         if self._cost:
-            parts[self._cost] = outcome.debited
-        octets: bytes = self._join(*parts)
-        return octets
+            pieces[self._cost] = outcome.debited
+        return self._join(*pieces)
 
 
-class SessionTemplate:
-    """Made by `learn`: the two messages, and the charge between them."""
+class Priced:
+    """What is charged and answered at one price.
+
+    misfits: outcomes that the answer does not fit, since it last did
+    """
+
+    __slots__ = ("answer", "charge", "misfits", "price", "quote")
+
+    def __init__(self, sent: Sent, answer: CcaTemplate) -> None:
+        self.charge, self.quote, self.answer = sent.charge, sent.quote, answer
+        self.price = price_of(sent.quote, sent.profile.barred, sent.profile.currency)
+        self.misfits = 0
+
+
+def price_of(quote: Quote, barred: bool, currency: str) -> Price:
+    return (barred, currency, *[rated.packed for rated in quote])
+
+
+class RequestTemplate:
+    """Made by `learn`: the two messages, and the charge between them, at each price that was met."""
 
     __slots__ = (
-        *("_answer", "_lines", "_same_from_ms", "identities", "origin_host", "origin_state"),
-        *("request", "sent", "service", "session"),
+        *("_host", "_lines", "_phase", "_prices", "_sub_session", "context", "origin_host", "origin_state"),
+        *("request", "service"),
     )
 
     def __init__(
-        self, request: ChargingRequest, sent: Sent, service: Service, asked: CcrTemplate, answered: CcaTemplate
+        self,
+        request: ChargingRequest,
+        asked: CcrTemplate,
+        priced: Priced,
+        service: Service,
+        settings: ChargingSettings,
+        ignored: Vendors,
     ) -> None:
-        self.request, self._answer = asked, answered
-        self.sent, self.service = sent, service
-        self.session, self.identities = sent.charge.session, request.identities
-        self.origin_host, self.origin_state = request.origin.client, request.origin.restarts
+        self.request, self.service = asked, service
+        self.context: Context = (asked.regions[1], request.inputs.service_context, ignored)
+        """Of what the request is about (said.py)."""
+        origin = request.origin
+        self.origin_host, self.origin_state = origin.client, origin.restarts
+        self._phase, self._sub_session = request.phase, request.key.sub_session
+        self._host = origin.client.lower() if settings.client(origin.client).session_id_not_unique else None
         self._lines = tuple(priced_as(line, service) for line in request.lines)
-        profile = sent.profile
-        same_from_ms = same_from(sent.catalog, profile.assignments, profile.currency, sent.charge.event_ms)
-        self._same_from_ms = NEVER_MS if same_from_ms is None or profile.limits else same_from_ms
+        self._prices = {priced.price: priced}
 
-    def charge(self, numbers: Numbers, context: ChargingContext, now_ms: int) -> tuple[Charge, int] | None:
-        """What the store is asked, and the jitter in it; None where the general way has to say it, and then no jitter
-        was taken.
+    def take_over(self, other: RequestTemplate) -> None:
+        """Prices of another template of the same requests."""
+        for price, priced in other._prices.items():
+            self._prices.pop(price, None)
+            self._prices[price] = priced
+        while len(self._prices) > PRICES_MAX:
+            del self._prices[next(iter(self._prices))]
 
-        numbers:  those of the CCR, by `request.numbers`
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    def sent(self, values: Values, said: Said, context: ChargingContext, now_ms: int) -> tuple[Sent, Priced] | None:
+        """The charge that the store is to be asked for, not sent yet; None where the general way has to say it, and
+        then no jitter was taken.
+
+        values, said:  of the CCR
         """
-        request, sent, settings, catalog = self.request, self.sent, context.settings, context.catalog
-        profile = sent.profile
-        if catalog is not sent.catalog or context.profiles.of(self.identities) is not profile:
+        if not said.identities:
             return None
-        event_ms, flags = event_time(request.event_ms(numbers), settings, now_ms)
-        if flags or context.facts.get(self.session) is not sent.facts:
+        request, service, settings, catalog = self.request, self.service, context.settings, context.catalog
+        profile = context.profiles.of(said.identities)
+        if profile is None:
             return None
-        if event_ms < self._same_from_ms:  # else it is known to be the same price
-            rates = catalog, profile.assignments, profile.currency
-            quote = rate(*rates, self._lines, sent.inputs, event_ms, limits=profile.limits)
-            if quote != sent.quote:
-                return None
-        number, jittered = request.number(numbers), context.jitter()
-        charge = copied_charge(sent.charge)
-        charge.number, charge.key = number, f"{UPDATE}:{number}"
-        charge.fingerprint, charge.end_to_end = request.fingerprint(numbers), numbers[0] & U32_MAX
-        charge.now_ms, charge.event_ms = now_ms, event_ms
-        charge.asks = request.asks(charge.asks, numbers, event_ms, validity_of(self.service, settings, jittered))
-        return charge, jittered
+        profile = profile.paid_for(service.name)
+        event_ms, flags = event_time(request.event_ms(values), settings, now_ms)
+        if flags or profile.former:
+            return None
+        phase, told = self._phase, said.told
+        session = keys.session_key(request.session(values).decode(), self._sub_session, self._host)
+        facts = told if phase is Phase.START else merged(context.facts.get(session), told)
+        if facts.lines:
+            return None
+        spans = request.spans(values, event_ms) if phase is Phase.STOP else []
+        rating = self._rating(said, profile, facts, catalog, event_ms, spans)
+        priced = self._prices.get(rating.price)
+        if priced is None or priced.quote != rating.quote:
+            return None
+        number, jittered = request.number(values), context.jitter()
+        charge = copied_charge(priced.charge)
+        charge.account, charge.subscriber, charge.session = profile.account, profile.subscriber, session
+        charge.number, charge.key = number, f"{phase:d}:{number}"
+        charge.fingerprint, charge.end_to_end = request.fingerprint(values), values[0] & U32_MAX
+        charge.now_ms, charge.event_ms, charge.profile_rev = now_ms, event_ms, profile.rev
+        charge.asks = request.asks(charge.asks, values, event_ms, validity_of(service, settings, jittered))
+        charge.told, charge.facts = told.raw, facts.raw
+        quote, inputs, packed = rating.quote, rating.inputs, rating.packed_inputs
+        return Sent(profile, catalog, quote, inputs, told, facts, jittered, charge, packed), priced
 
-    def answer(self, numbers: Numbers, outcome: Outcome) -> bytes | None:
+    def _rating(
+        self,
+        said: Said,
+        profile: Profile,
+        facts: SessionFacts,
+        catalog: Catalog,
+        event_ms: int,
+        spans: list[tuple[int, int]],
+    ) -> Rating:
+        """What the lines cost, and by what. Where no clock has a say it is what was found before.
+
+        spans:  of what is used, where no grant follows
+        """
+        known = said.rating
+        if (
+            known is not None
+            and known.profile is profile
+            and known.facts is facts
+            and known.catalog is catalog
+            and known.lines == self._lines
+            and event_ms >= known.same_from_ms
+            and not (spans and any(began_ms < ended_ms for began_ms, ended_ms in spans))
+        ):
+            return known
+        inputs, rates = rated_inputs(said.inputs, profile, said.told, facts), (catalog, profile.assignments)
+        quote = rate(*rates, profile.currency, self._lines, inputs, event_ms, spans, profile.limits)
+        price = price_of(quote, profile.barred, profile.currency)
+        rating = Rating(profile, facts, catalog, self._lines, NEVER_MS, quote, price, inputs, _pack(inputs))
+        if not (profile.limits or spans):
+            same_from_ms = same_from(*rates, profile.currency, event_ms)
+            if same_from_ms is not None:
+                rating.same_from_ms = same_from_ms
+                said.rating = rating
+        return rating
+
+    def answer(self, values: Values, priced: Priced, outcome: Outcome) -> bytes | None:
         """The CCA; None where the general way has to write it."""
-        return self._answer.octets(numbers[0], self.request.number(numbers), outcome)
+        request = self.request
+        octets = priced.answer.octets(values[0], request.session(values), request.number(values), outcome)
+        if octets is not None:
+            priced.misfits = 0
+            return octets
+        priced.misfits += 1
+        if priced.misfits >= MISFITS_MAX and self._prices.get(priced.price) is priced:
+            del self._prices[priced.price]  # what was learnt is rare: the next one may be learnt instead
+        return None
 
 
 def said_of(line: LineOutcome) -> tuple[Any, ...]:
@@ -328,43 +410,57 @@ def said_of(line: LineOutcome) -> tuple[Any, ...]:
 # ---- learning
 
 
-def learn(
-    frame: bytes, request: ChargingRequest, sent: Sent, outcome: Outcome, answer: bytes, settings: ChargingSettings
-) -> SessionTemplate | None:
-    """The template of a CCR-U and the CCA it got, both whole; None where something about them is unusual."""
-    service = settings.services.by_name.get(request.inputs.service)
-    if service is None or not (_is_usual(request, sent) and _is_granted(outcome, request)):
-        return None
-    try:
-        asked = CcrTemplate(frame, request)
-        answered = CcaTemplate(answer, request.style, outcome, service)
-    except Unlike:
-        return None
-    return SessionTemplate(request, sent, service, asked, answered)
-
-
-def _is_usual(request: ChargingRequest, sent: Sent) -> bool:
-    charge, facts, lines = sent.charge, sent.facts, request.lines
+def is_usual(request: ChargingRequest, sent: Sent, outcome: Outcome, settings: ChargingSettings) -> bool:
+    """Whether a template can be learnt from it, as far as its meaning goes."""
+    charge, lines, phase = sent.charge, request.lines, request.phase
     return (
-        request.phase is Phase.UPDATE
+        phase in LEARNT
+        and request.inputs.service in settings.services.by_name
         and not request.key.resend
+        and not request.line_facts
+        and not sent.facts.lines
+        and not sent.profile.former
         and charge.countable
-        and charge.seek
+        and (charge.seek or phase is Phase.START)
         and not charge.flags
         and 0 < len(lines) <= LINES_MAX
         and len(charge.asks) == len(lines)
         and all(line.wish is None and line.use is None and len(line.used) <= 1 for line in lines)
         and all(not rated.later and rated.beside is None for rated in sent.quote)
-        and not facts.lines
-        and merged(facts, sent.told) is facts  # told again, it says nothing new
+        and _is_granted(outcome, request)
     )
 
 
+def learn(
+    frame: bytes,
+    request: ChargingRequest,
+    sent: Sent,
+    outcome: Outcome,
+    answer: bytes,
+    settings: ChargingSettings,
+    ignored: Vendors,
+) -> RequestTemplate | None:
+    """The template of a CCR and the CCA it got, both whole; None where something about them is unusual. What they mean
+    is (`is_usual`)."""
+    service = settings.services.by_name[request.inputs.service]
+    try:
+        asked = CcrTemplate(frame, request)
+        answered = CcaTemplate(answer, request, outcome, service)
+    except Unlike:
+        return None
+    return RequestTemplate(request, asked, Priced(sent, answered), service, settings, ignored)
+
+
 def _is_granted(outcome: Outcome, request: ChargingRequest) -> bool:
+    ends = request.phase is Phase.STOP
     return (
         outcome.result == OK
         and len(outcome.lines) == len(request.lines)
-        and all(one.result == OK and one.granted > 0 and not one.final and not one.change_ms for one in outcome.lines)
+        and all(
+            (one.result == NO_GRANT and not one.granted if ends else one.result == OK and one.granted > 0)
+            and not (one.final or one.change_ms)
+            for one in outcome.lines
+        )
     )
 
 
@@ -376,12 +472,12 @@ def _reports_at(found: Mapping[str, int], period: int) -> Reported:
 
 def _reported(frame: bytes, group: Hole, line: AskedLine) -> dict[int, Hole]:
     """The amounts that a line reports, by AVP."""
-    inside = _only(frame, group, (USED_SERVICE_UNIT.key,))
+    inside = only(frame, group, (USED_SERVICE_UNIT.key,))
     if not line.used:
         if inside:
             raise Unlike
         return {}
-    amounts = _only(frame, inside[USED_SERVICE_UNIT.key], UNITS)
+    amounts = only(frame, inside[USED_SERVICE_UNIT.key], UNITS)
     if CC_TOTAL_OCTETS.key not in amounts and amounts.keys() & BESIDE_TOTAL:
         raise Unlike
     return amounts
@@ -389,46 +485,23 @@ def _reported(frame: bytes, group: Hole, line: AskedLine) -> dict[int, Hole]:
 
 def _granted(answer: bytes, group: Hole) -> tuple[Hole, Hole, Hole | None]:
     """The units granted to a line, their Validity-Time and threshold."""
-    inside = _only(answer, group, (GRANTED_SERVICE_UNIT.key, VALIDITY_TIME.key, *THRESHOLDS))
+    inside = only(answer, group, (GRANTED_SERVICE_UNIT.key, VALIDITY_TIME.key, *THRESHOLDS))
     units = inside.pop(GRANTED_SERVICE_UNIT.key, None)
     validity = inside.pop(VALIDITY_TIME.key, None)
-    amounts = list(_only(answer, units, AMOUNTS).values()) if units else []
+    amounts = list(only(answer, units, AMOUNTS).values()) if units else []
     if len(amounts) != 1 or validity is None or len(inside) > 1:
         raise Unlike
     return amounts[0], validity, next(iter(inside.values()), None)
 
 
 def _cost_at(answer: bytes, cost: Hole) -> Hole:
-    value = _only(answer, cost, (UNIT_VALUE.key,))[UNIT_VALUE.key]
-    return _only(answer, value, (VALUE_DIGITS.key,))[VALUE_DIGITS.key]
+    value = only(answer, cost, (UNIT_VALUE.key,))[UNIT_VALUE.key]
+    return only(answer, value, (VALUE_DIGITS.key,))[VALUE_DIGITS.key]
 
 
 def _groups(octets: bytes, style: Style) -> list[Hole]:
     """Where the AVPs of each line are."""
-    whole = SIZE, len(octets)
     if style is Style.COMMAND:
-        return [whole]
-    return [(data, end) for key, data, end in _avps(octets, *whole) if key == MULTIPLE_SERVICES_CREDIT_CONTROL.key]
-
-
-def _only(octets: bytes, within: Hole, keys: Container[int]) -> dict[int, Hole]:
-    """Where those AVPs have their data, each of which may be there once."""
-    found: dict[int, Hole] = {}
-    for key, data, end in _avps(octets, *within):
-        if key in keys:
-            if key in found:
-                raise Unlike
-            found[key] = data, end
-    return found
-
-
-def _avps(octets: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Key, and where the data begins and ends, of the AVPs of a message or group that was judged already."""
-    while start + 8 <= end:
-        code, word = HEADER.unpack_from(octets, start)
-        length, data = word & 0xFFFFFF, start + 8
-        if word >> 24 & VENDOR:
-            code |= int.from_bytes(octets[data : data + 4], "big") << 32
-            data += 4
-        yield code, data, start + length
-        start += length + 3 & ~3
+        return [whole(octets)]
+    mscc = MULTIPLE_SERVICES_CREDIT_CONTROL.key
+    return [(data, end) for key, _, data, end in avps(octets, *whole(octets)) if key == mscc]

@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from balances.structs.charge import Flag, Result
+from balances.structs.charge import Flag, Phase, Result
 from ocs.charging.decide import session_key
-from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
+from ocs.charging.diameter.translate import PHASES, LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER, OUTCOMES
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
@@ -49,14 +49,13 @@ TYPES: Final = {1: "INITIAL", 2: "UPDATE", 3: "TERMINATION", 4: "EVENT"}
 
 CODES: Final = {result: str(code) for result, code in DIAMETER.items()}
 SUCCESS: Final = CODES[Result.OK]
-GRANTED: Final = ("diameter", "CCR", TYPES[2], SUCCESS)
+GRANTED: Final = {phase: ("diameter", "CCR", TYPES[number], SUCCESS) for number, phase in PHASES.items()}
 REPORTS: Final = frozenset({2, 3})
 """Request types that report what an open session used."""
 TURN_S: Final = 0.01
 """How often those that wait are looked at again."""
 BUSY: Final = 999
 
-UPDATE: Final = 2
 EVENT: Final = 4
 UNUSUAL: Final = (
     Flag.LATE | Flag.UNMATCHED | Flag.RENUMBERED | Flag.CONFLICT | Flag.REUSED | Flag.OTHER_SUBSCRIBER | Flag.EQUAL
@@ -216,7 +215,7 @@ class CreditControl:
             link.in_flight += 1
             options: dict[str, Any] = {"urgent_only": True} if urgent_only else {}
             plain: Plain | None = None
-            if ccr.cc_request_type == UPDATE and self.templates.most:
+            if ccr.cc_request_type != EVENT and self.templates.most:
                 plain = options["plain"] = []
             context = self.context
             if trace is not None:
@@ -323,12 +322,12 @@ class CreditControl:
         why = f"{CODES[answer.result]} {answer.reason or OUTCOMES[answer.result].words}"
         self.node.refused("subscriber", who, link.peer_host, why)
 
-    def count_update(self, link: DiameterConnection, line: tuple[str, ...], lines: int) -> None:
-        """`count`, of an UPDATE that is answered with success in all its lines and remarkable in nothing.
+    def count_granted(self, link: DiameterConnection, phase: Phase, line: tuple[str, ...], lines: int) -> None:
+        """`count`, of a request that is answered with success in all its lines and remarkable in nothing.
 
         line:  what each of them is counted as
         """
-        self._counts[GRANTED] += 1
+        self._counts[GRANTED[phase]] += 1
         self._by_peer[link.peer_name, SUCCESS] += 1
         self._lines[line] += lines
 

@@ -20,7 +20,6 @@ from ocs.telemetry.metrics import Histogram
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
 from protocol.errors import ResultCode
 
-TERMINATION: Final = 3
 WANTED_US: Final = 10_000_000
 """An answer that is later than this is wanted by nobody (charging.md 11)."""
 
@@ -33,7 +32,7 @@ def is_late(heard_us: int) -> bool:
 
 
 class TemplateMemory(Protocol):
-    """Where the next requests of a session find what this one had in common with them (`templates.Templates`)."""
+    """Where later requests find what this one had in common with them (`templates.Templates`)."""
 
     def learn(
         self,
@@ -45,7 +44,6 @@ class TemplateMemory(Protocol):
         answer: bytes,
         settings: ChargingSettings,
     ) -> None: ...
-    def forget(self, frame: bytes) -> None: ...
 
 
 class ExchangeOwner(Protocol):
@@ -114,13 +112,11 @@ class CreditControlExchange(Stepped[Answer | None]):
         link.answered()
 
     def _remember(self, octets: bytes) -> None:
-        """For the next requests of its session. This one is answered: a fault of ours is nothing to its peer."""
+        """For later requests. This one is answered: a fault of ours is nothing to its peer."""
         service, ccr = self._service, self._ccr
         try:
             if self._plain:
                 service.templates.learn(ccr.frame, self._link, self._request, *self._plain[0], octets, service.settings)
-            elif ccr.cc_request_type == TERMINATION:
-                service.templates.forget(ccr.frame)
         except Exception as bug:
             service.violated(ccr.frame, self._link, bug)
 

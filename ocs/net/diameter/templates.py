@@ -1,4 +1,4 @@
-"""CCRs served by the template of their session, and the sessions whose template is at hand.
+"""CCRs served by a template of their kind, and the templates at hand.
 
 The one way in is `serve`: it serves a request or says that it did not, and then nothing has happened. What becomes of
 one that was served is the same as what becomes of any (credit_control.py): admission, metrics, silence when its fate is
@@ -7,14 +7,15 @@ unknown. A reply that the template has no answer for is answered the general way
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from balances.structs.charge import Charge, Outcome, Reply
-from ocs.charging.diameter.template import SessionTemplate, learn
+from balances.structs.charge import Outcome, Phase, Reply
+from ocs.charging.diameter.holes import Layout, Pieces
+from ocs.charging.diameter.said import SaidBefore
+from ocs.charging.diameter.template import Priced, RequestTemplate, Values, is_usual, learn
 from ocs.charging.handle import ChargingContext, Sent, keys_of
 from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import ChargingSettings
@@ -23,14 +24,21 @@ from ocs.net.diameter.connection import DiameterConnection
 from ocs.net.diameter.exchange import Answer, CreditControlExchange, ExchangeOwner, is_late
 from ocs.net.diameter.origins import Origins
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
+from protocol.diameter.walk import Vendors
 from protocol.errors import ResultCode
 
 SUCCESS: Final = str(int(ResultCode.SUCCESS))
 
-SHAPES_MAX: Final = 4
-"""Templates of one session: its requests may take turns, each reporting other rating groups."""
-TRIES_MAX: Final = 8
-"""A session that was learnt from so often and never served by it is not learnt from again while it is remembered."""
+LAYOUTS_MAX: Final = 8
+"""Of requests of one client that have the same length."""
+LENGTHS_MAX: Final = 4_096
+"""Lengths of requests, by client."""
+LESSONS_MAX: Final = 256
+"""Templates that may be learnt before any serves. A lesson costs what three requests do that one serves, so ..."""
+LESSON_SERVED: Final = 0.05
+"""... so many more are due to each request served ..."""
+LESSON_LOOKED: Final = 0.01
+"""... and so many to each that could be learnt from: traffic that never comes twice costs no more than that."""
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
 
@@ -43,70 +51,84 @@ class TemplateOwner(ExchangeOwner, Protocol):
     handle: Callable[..., Coroutine[Any, Any, Answer | None]]
     to_request: Callable[[CreditControlRequest, str, ChargingSettings], ChargingRequest]
 
-    def count_update(self, link: DiameterConnection, line: tuple[str, ...], lines: int) -> None: ...
+    def count_granted(self, link: DiameterConnection, phase: Phase, line: tuple[str, ...], lines: int) -> None: ...
+
+
+class ClientLength(NamedTuple):
+    """Requests that are compared with each other: of one peer, as long as each other, as their Session-Ids are."""
+
+    via: str
+    """Origin-Host of the direct peer."""
+    ignored: Vendors
+    octets: int
+    session: bytes
+    """Length of the first AVP: Session-Id (RFC 6733 section 8.8). Where it is another one, its template says so."""
 
 
 class KeptTemplate:
-    """A template, and from whom its requests come."""
+    """A template, and whose requests it serves."""
 
-    __slots__ = ("ignored", "keys", "lines", "template", "via")
+    __slots__ = ("length", "lines", "recent", "template")
 
-    def __init__(self, template: SessionTemplate, link: DiameterConnection) -> None:
-        assert link.peer is not None
-        self.template, self.via, self.ignored = template, link.peer.origin_host, link.machine.ignored
-        self.keys = keys_of(template.sent.charge.account)
+    def __init__(self, template: RequestTemplate, length: ClientLength) -> None:
+        self.template, self.length = template, length
+        self.recent = False
+        """It has served since it was last asked whether it does."""
         self.lines = ("diameter", template.service.name, SUCCESS)
         """What each line is counted as."""
 
 
-class SessionTemplates:
-    """Those of one session. tries: how often it was learnt from since it was served by one."""
-
-    __slots__ = ("kept", "tries")
-
-    def __init__(self) -> None:
-        self.kept: list[KeptTemplate] = []
-        self.tries = 0
-
-
 class Templates:
-    """Of the sessions served last, at most `most` templates; one takes about 6 kB. 0: nothing is learnt."""
+    """At most `most`, those that served lately; one takes about 6 kB. 0: nothing is learnt."""
 
     def __init__(self, most: int = 0) -> None:
         self.most = most
         self.served = 0
         """Requests."""
-        self._sessions: OrderedDict[bytes, SessionTemplates] = OrderedDict()
-        self._count = 0
+        self.said = SaidBefore(most)
+        self._shelves: dict[ClientLength, dict[Layout, dict[Pieces, KeptTemplate]]] = {}
+        """By what is compared, layout and fixed octets."""
+        self._kept: dict[KeptTemplate, None] = {}
+        """In the order in which it is asked whether they are still used."""
+        self._lessons = float(LESSONS_MAX)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._kept)
 
     def serve(self, frame: bytes, link: DiameterConnection, service: TemplateOwner) -> bool:
         """Whether the request is served; else it is as if it had not been seen."""
-        key = session_avp(frame)
-        session = self._sessions.get(key)
-        if session is None:
+        assert link.peer is not None
+        ignored = link.machine.ignored
+        shelf = self._shelves.get(ClientLength(link.peer.origin_host, ignored, len(frame), frame[25:28]))
+        if shelf is None:
             return False
-        for kept in session.kept:
-            numbers = kept.template.request.numbers(frame)
-            if numbers is not None:
+        for layout, by_fixed in shelf.items():
+            pieces: Pieces = layout.cut(frame)
+            kept = by_fixed.get(pieces[::2])
+            if kept is not None:
                 break
         else:
             return False
         template = kept.template
-        assert link.peer is not None
-        if kept.via != link.peer.origin_host or kept.ignored != link.machine.ignored:
-            return False
         if template.origin_state and service.origins.heard.get(template.origin_host) != template.origin_state:
             return False
-        charge = template.charge(numbers, service.context, link.heard_at_ms)
-        if charge is None:
+        values = template.request.values(pieces)
+        if values is None:
             return False
-        self._sessions.move_to_end(key)
-        session.tries = 0
+        context = service.context
+        about = tuple([values[place] for place in template.request.about])
+        said = self.said.find(template.context, about)
+        if said is None:
+            said = self.said.read(template.context, about, template.request.regions, frame, ignored, context.settings)
+            if said is None:
+                return False
+        made = template.sent(values, said, context, link.heard_at_ms)
+        if made is None:
+            return False
+        kept.recent = True
+        self._lessons = min(self._lessons + LESSON_SERVED, LESSONS_MAX)
         self.served += 1
-        TemplateExchange(service, kept, frame, link, numbers, *charge)
+        TemplateExchange(service, kept, frame, link, values, *made)
         return True
 
     def learn(
@@ -119,47 +141,58 @@ class Templates:
         answer: bytes,
         settings: ChargingSettings,
     ) -> None:
-        """Of an UPDATE that was served the general way, by one call with nothing unusual about it."""
-        key = session_avp(frame)
-        session = self._sessions.get(key)
-        if session is not None and session.tries >= TRIES_MAX:
+        """Of a request that was served the general way, by one call with nothing unusual about it."""
+        if not is_usual(request, sent, outcome, settings):
             return
-        template = learn(frame, request, sent, outcome, answer, settings)
+        self._lessons += LESSON_LOOKED
+        if self._lessons < 1:
+            return
+        self._lessons -= 1
+        assert link.peer is not None
+        ignored = link.machine.ignored
+        template = learn(frame, request, sent, outcome, answer, settings, ignored)
         if template is None:
             return
-        if session is None:
-            session = self._sessions[key] = SessionTemplates()
-        self._sessions.move_to_end(key)
-        session.tries += 1
-        like = next((one for one in session.kept if one.template.request.numbers(frame) is not None), None)
-        if like is None and len(session.kept) >= SHAPES_MAX:
-            like = session.kept[0]
-        if like is not None:
-            session.kept.remove(like)
-            self._count -= 1
-        session.kept.append(KeptTemplate(template, link))
-        self._count += 1
-        while self._count > self.most:
-            _, oldest = self._sessions.popitem(last=False)
-            self._count -= len(oldest.kept)
+        self._keep(KeptTemplate(template, ClientLength(link.peer.origin_host, ignored, len(frame), frame[25:28])))
 
-    def forget(self, frame: bytes) -> None:
-        """Forget the templates of a session that has ended."""
-        session = self._sessions.pop(session_avp(frame), None)
-        if session is not None:
-            self._count -= len(session.kept)
+    def _keep(self, kept: KeptTemplate) -> None:
+        request = kept.template.request
+        shelf = self._shelves.get(kept.length)
+        if shelf is None:
+            if len(self._shelves) >= LENGTHS_MAX:
+                self._forget(*next(iter(self._shelves.values())).values())
+            shelf = self._shelves[kept.length] = {}
+        if request.layout not in shelf and len(shelf) >= LAYOUTS_MAX:
+            self._forget(next(iter(shelf.values())))
+            shelf = self._shelves.setdefault(kept.length, shelf)
+        known = shelf.setdefault(request.layout, {}).setdefault(request.fixed, kept)
+        if known is not kept:
+            known.template.take_over(kept.template)
+            return
+        self._kept[kept] = None
+        while len(self._kept) > self.most:
+            oldest = next(iter(self._kept))
+            if oldest.recent:
+                oldest.recent = False
+                del self._kept[oldest]
+                self._kept[oldest] = None
+            else:
+                self._forget({oldest.template.request.fixed: oldest})
 
-
-def session_avp(frame: bytes) -> bytes:
-    """The first AVP of a message: its Session-Id (RFC 6733 section 8.8). Where it is another one, the template says
-    so, for that compares all octets."""
-    return frame[20 : 20 + int.from_bytes(frame[25:28], "big")]
+    def _forget(self, *some: dict[Pieces, KeptTemplate]) -> None:
+        for kept in [kept for by_fixed in some for kept in by_fixed.values()]:
+            request, shelf = kept.template.request, self._shelves[kept.length]
+            del self._kept[kept], shelf[request.layout][request.fixed]
+            if not shelf[request.layout]:
+                del shelf[request.layout]
+            if not shelf:
+                del self._shelves[kept.length]
 
 
 class TemplateExchange:
     """One request served by a template, until its answer is written."""
 
-    __slots__ = ("_asking", "_charge", "_frame", "_heard_us", "_jitter", "_kept", "_link", "_numbers", "_service")
+    __slots__ = ("_frame", "_heard_us", "_kept", "_link", "_priced", "_report", "_sent", "_service", "_values")
 
     def __init__(
         self,
@@ -167,16 +200,18 @@ class TemplateExchange:
         kept: KeptTemplate,
         frame: bytes,
         link: DiameterConnection,
-        numbers: tuple[int, ...],
-        charge: Charge,
-        jitter: int,
+        values: Values,
+        sent: Sent,
+        priced: Priced,
     ) -> None:
-        self._service, self._kept, self._frame, self._link, self._numbers = service, kept, frame, link, numbers
-        self._charge, self._jitter, self._heard_us = charge, jitter, link.heard_us
-        service.admission.take(True)
+        self._service, self._kept, self._frame, self._link, self._values = service, kept, frame, link, values
+        self._sent, self._priced, self._heard_us = sent, priced, link.heard_us
+        self._report = kept.template.phase is not Phase.START
+        service.admission.take(self._report)
         link.in_flight += 1
+        charge = sent.charge
         try:
-            self._asking = asking = service.context.store.charge(charge, kept.template.sent.packed_inputs, kept.keys)
+            sent.reply = asking = service.context.store.charge(charge, sent.packed_inputs, keys_of(charge.account))
         except Exception as bug:
             self._failed(bug)
         else:
@@ -186,7 +221,7 @@ class TemplateExchange:
         answer = None
         try:
             if error is None and reply is not None and reply.status == "ok" and not reply.marks:
-                answer = self._kept.template.answer(self._numbers, _outcome(reply.outcome))
+                answer = self._kept.template.answer(self._values, self._priced, _outcome(reply.outcome))
             if answer is None:
                 self._go_on()
         except Exception as bug:
@@ -197,15 +232,19 @@ class TemplateExchange:
 
     def _answered(self, answer: bytes) -> None:
         """What `CreditControlExchange.done` does, without looking at what is known."""
-        service, link, template = self._service, self._link, self._kept.template
-        service.context.facts.keep(template.session, template.sent.facts)
-        service.admission.off(True)
+        service, link, kept, sent = self._service, self._link, self._kept, self._sent
+        phase = kept.template.phase
+        if phase is Phase.STOP:
+            service.context.facts.forget(sent.charge.session)
+        else:
+            service.context.facts.keep(sent.charge.session, sent.facts)
+        service.admission.off(self._report)
         if is_late(self._heard_us):
             service.silence("too late")
         else:
             try:
                 link.write(answer)
-                service.count_update(link, self._kept.lines, len(self._charge.asks))
+                service.count_granted(link, phase, kept.lines, len(sent.charge.asks))
                 service.times.add(monotonic_us() - self._heard_us)
             except Exception as bug:
                 service.failed(self._frame, link, bug)
@@ -213,14 +252,17 @@ class TemplateExchange:
 
     def _go_on(self) -> None:
         """Continue the general way from the reply of the store."""
-        service, kept = self._service, self._kept
-        ccr = CreditControlRequest.decode(self._frame, kept.ignored)
-        request = service.to_request(ccr, kept.via, service.settings)
-        sent = msgspec.structs.replace(kept.template.sent, jitter=self._jitter, charge=self._charge, reply=self._asking)
-        handled = service.handle(request, service.context, self._charge.now_ms, sent=sent)
-        CreditControlExchange(service, self._link, ccr, request, True, handled, heard_us=self._heard_us)
+        service, link, sent = self._service, self._link, self._sent
+        length = self._kept.length
+        ccr = CreditControlRequest.decode(self._frame, length.ignored)
+        request = service.to_request(ccr, length.via, service.settings)
+        handled = service.handle(request, service.context, sent.charge.now_ms, sent=sent)
+        CreditControlExchange(service, link, ccr, request, self._report, handled, heard_us=self._heard_us)
 
     def _failed(self, bug: Exception) -> None:
-        self._service.admission.off(True)
-        self._service.failed(self._frame, self._link, bug)
+        service, charge = self._service, self._sent.charge
+        if not self._report:
+            service.context.store.not_opened(charge.account, charge.session, charge.subscriber)
+        service.admission.off(self._report)
+        service.failed(self._frame, self._link, bug)
         self._link.answered()

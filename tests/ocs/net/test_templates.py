@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ from ocs.net.diameter.exchange import CreditControlExchange
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import Peers
 from ocs.net.diameter.sightings import DiameterSightings
-from ocs.net.diameter.templates import SHAPES_MAX, TRIES_MAX, TemplateExchange, Templates
+from ocs.net.diameter.templates import LAYOUTS_MAX, TemplateExchange, Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter
 from ocs.tracing.sighting import Sighting, read_sighting
@@ -37,7 +38,7 @@ from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.peer import DeliverRequest
 from protocol.radius.dictionary import ATTRIBUTES
-from tests.ocs.charging.test_template import MB, NOW_S, report
+from tests.ocs.charging.test_template import MB, NOW_S, avps, report
 from tests.ocs.charging.wire import MSISDN, I, T, U, ccr, lines, mscc
 from tests.ocs.charging.world import EURO, NOW_MS, World
 from tests.ocs.net.world import LISTED, LOCAL
@@ -198,16 +199,46 @@ def learnt() -> Pair:
     pair = Pair()
     pair.feed(ccr(I, **lines(mscc(10, ask={}))))
     pair.feed(report(1))
-    assert len(pair.learning.templates) == 1
+    assert len(pair.learning.templates) == 2
     return pair
+
+
+def ended(number: int, used: int = MB, **fields: Any) -> CreditControlRequest:
+    return ccr(T, cc_request_number=number, **lines(mscc(10, used={"cc_total_octets": used})), **fields)
+
+
+def whole() -> Pair:
+    """Templates of all that a session sends are learnt, and another one is open."""
+    pair = learnt()
+    pair.feed(ended(2))
+    assert len(pair.learning.templates) == 3
+    assert pair.feed(ccr(I, session_id=OTHER, **lines(mscc(10, ask={}))))
+    return pair
+
+
+OTHER = "gw.example.net;1700000000;2"
+ASKED: dict[str, Callable[[], CreditControlRequest]] = {
+    "INITIAL": lambda: ccr(I, session_id="gw.example.net;1700000000;3", **lines(mscc(10, ask={}))),
+    "UPDATE": lambda: report(1, session_id=OTHER),
+    "TERMINATION": lambda: ended(1, session_id=OTHER),
+}
 
 
 def test_the_next_report_is_served_by_it() -> None:
     pair = learnt()
     assert all(pair.feed(report(number, used=number)) for number in range(2, 20))
     assert pair.plain.counted()["ocs_lines_total", ("diameter", "data", "2001")] == 20
-    assert not pair.feed(ccr(T, cc_request_number=20, **lines(mscc(10, used={"cc_total_octets": 1}))))
-    assert len(pair.learning.templates) == 0, "its session is over"
+    assert not pair.feed(ended(20))
+
+
+def test_whole_sessions_are_served() -> None:
+    pair = whole()
+    assert pair.feed(report(1, session_id=OTHER))
+    assert pair.feed(ended(2, session_id=OTHER))
+    counted = pair.plain.counted()
+    for kind, times in (("INITIAL", 2), ("UPDATE", 2), ("TERMINATION", 2)):
+        assert counted["ocs_requests_total", ("diameter", "CCR", kind, "2001")] == times
+    assert not pair.learning.context.facts._facts
 
 
 async def test_one_that_is_watched_is_charged_and_answered_the_same_and_shown() -> None:
@@ -253,20 +284,36 @@ SAID: dict[str, list[Reply | Exception]] = {
 
 
 @pytest.mark.parametrize("what", SAID)
-@pytest.mark.parametrize("later", [False, True])
-@pytest.mark.parametrize("watched", [False, True])
-async def test_whatever_the_store_says(what: str, later: bool, watched: bool) -> None:
-    pair = learnt()
+@pytest.mark.parametrize(
+    ("asked", "later", "watched"),
+    [("UPDATE", False, False), ("UPDATE", True, False), ("UPDATE", False, True), ("UPDATE", True, True),
+     ("INITIAL", True, False), ("TERMINATION", True, False)],
+)  # fmt: skip
+async def test_whatever_the_store_says(what: str, asked: str, later: bool, watched: bool) -> None:
+    pair = whole()
     if watched:
         pair.learning.trace()
     for worker in (pair.plain, pair.learning):
         worker.hold, worker.replies = later, list(SAID[what])
-    assert pair.feed(report(2)) is not watched
+    assert pair.feed(ASKED[asked]()) is not watched
     pair.both(Worker.release)
     for worker in (pair.plain, pair.learning):
         worker.hold = False
-    pair.feed(report(3))
+    pair.feed(report(3, session_id=OTHER))
     assert len(pair.last) == 1
+
+
+@pytest.mark.parametrize("said", [Lost("cut"), Reply("fenced"), ValueError("of ours"), Reply("ok", b"\xc1")])
+def test_an_initial_that_came_to_nothing(said: Reply | Exception) -> None:
+    """What says where its session is goes too, as it does the general way."""
+    pair = whole()
+    session = "gw.example.net;1700000000;3"
+    for worker in (pair.plain, pair.learning):
+        worker.replies = [said]
+        worker.wheres[session] = "a1", "s1"
+    assert pair.feed(ASKED["INITIAL"]())
+    assert session not in pair.plain.wheres
+    assert pair.learning.wheres == pair.plain.wheres
 
 
 @pytest.mark.parametrize("flag", [Flag.LATE, Flag.CONFLICT, Flag.OTHER_SUBSCRIBER, Flag.EQUAL])
@@ -324,16 +371,19 @@ def test_a_connection_that_ended_meanwhile() -> None:
     assert pair.last == []
 
 
-def test_a_store_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = learnt()
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_store_that_cannot_be_asked(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = whole()
 
     def broken(*_: object) -> Pending[Reply]:
         raise ValueError("of ours")
 
     for worker in (pair.plain, pair.learning):
         monkeypatch.setattr(worker, "charge", broken)
-    assert pair.feed(report(2))
+        worker.wheres["gw.example.net;1700000000;3"] = "a1", "s1"
+    assert pair.feed(ASKED[asked]())
     assert pair.plain.counted()["ocs_invariant_violations_total", ("exception",)] == 1
+    assert pair.learning.wheres == pair.plain.wheres
 
 
 def test_a_fault_of_learning_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,9 +392,8 @@ def test_a_fault_of_learning_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(templates, "learn", broken)
     pair = Pair()
-    pair.feed(ccr(I, **lines(mscc(10, ask={}))))
-    pair.plain.feed(report(1).frame)
-    pair.learning.feed(report(1).frame)
+    for worker in (pair.plain, pair.learning):
+        worker.feed(ccr(I, **lines(mscc(10, ask={}))).frame)
     assert pair.learning.answers() == pair.plain.answers()
     assert pair.learning.counted()["ocs_invariant_violations_total", ("exception",)] == 1
 
@@ -356,7 +405,7 @@ def test_the_same_session_by_another_connection() -> None:
     pair = learnt()
     assert not pair.feed(report(2), link=1)
     assert pair.feed(report(3), link=1), "learnt"
-    assert not pair.feed(report(4), link=0)
+    assert pair.feed(report(4), link=0), "not forgotten"
 
 
 def test_vendors_that_are_passed_over_for_another_peer() -> None:
@@ -390,41 +439,66 @@ def test_under_overload_it_is_taken_on_like_any_report() -> None:
 # ---- how many
 
 
-def test_it_keeps_as_many_as_it_may() -> None:
+COUNT = count()
+
+
+def begun(number: int, group: int = 10) -> CreditControlRequest:
+    wish = {"cc_total_octets": (number + 1) * MB}
+    return ccr(I, session_id=f"gw.example.net;1;{next(COUNT):05}", **lines(mscc(group, ask=wish)))
+
+
+def test_it_keeps_as_many_as_it_may_and_those_that_are_used() -> None:
     pair = Pair()
     pair.learning.templates.most = 3
-    for number in range(6):
-        session = f"gw.example.net;1;{number}"
-        pair.feed(ccr(I, session_id=session, **lines(mscc(10, ask={}))))
-        pair.feed(report(1, session_id=session))
-    assert len(pair.learning.templates) == 3
-    served = [pair.feed(report(2, session_id=f"gw.example.net;1;{number}")) for number in (3, 4, 5, 2)]
-    assert served == [True, True, True, False]
+    for number in (0, 1, 2):
+        assert not pair.feed(begun(number))
+    for number in (3, 4, 5, 6):  # each takes the place of the oldest that is not used
+        assert pair.feed(begun(0))
+        assert not pair.feed(begun(number))
+        assert len(pair.learning.templates) == 3
+    assert pair.feed(begun(6))
+    assert not pair.feed(begun(2))
 
 
-def test_a_session_may_have_a_few() -> None:
-    """It reports one rating group or another, or both."""
+def test_layouts_and_lengths_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "LENGTHS_MAX", 5)
     pair = Pair()
-    pair.feed(ccr(I, **lines(mscc(10, ask={}), mscc(20, ask={}))))
+    for number in range(20):
+        for order in range(LAYOUTS_MAX + 2):
+            reorders = tuple({"rating_group": 10 + place} for place in range(order % 3))
+            group = [mscc(one["rating_group"], ask={}) for one in reorders] or [mscc(10, ask={})]
+            pair.feed(ccr(I, session_id="s" * (5 + number), user_name="u" * order, **lines(*group)))
+    shelves = pair.learning.templates._shelves
+    assert len(shelves) <= 5
+    assert all(len(shelf) <= LAYOUTS_MAX for shelf in shelves.values())
+    kept = [one for shelf in shelves.values() for by_fixed in shelf.values() for one in by_fixed.values()]
+    assert len(kept) == len(pair.learning.templates) > 0
 
-    def of(number: int, *groups: int) -> bool:
-        made = [mscc(group, ask={"cc_total_octets": MB}, used={"cc_total_octets": number}) for group in groups]
-        return pair.feed(report(number, **lines(*made)))
 
-    assert [of(1, 10), of(2, 20), of(3, 10, 20)] == [False, False, False]
-    assert [of(4, 20), of(5, 10), of(6, 10, 20)] == [True, True, True]
-    for number in range(SHAPES_MAX):
-        of(7 + number, 30 + number)
-    assert len(pair.learning.templates) == SHAPES_MAX
+def test_layouts_of_one_length() -> None:
+    """The same AVPs in another order each time: no more of them are compared than is worth it."""
+    pair = Pair()
+    turns = len(avps(begun(1).frame))
+    for turn in range(1, turns):
+        plain = begun(1).frame
+        places = avps(plain)  # of which Session-Id stays the first
+        moved = places[1:]
+        moved = moved[turn:] + moved[:turn]
+        frame = plain[: places[0][1]] + b"".join(plain[start:end] for start, end in moved)
+        assert not pair.feed(frame)
+    (shelf,) = pair.learning.templates._shelves.values()
+    assert len(shelf) == LAYOUTS_MAX < turns
+    assert len(pair.learning.templates) >= LAYOUTS_MAX
 
 
-def test_a_session_that_never_does_the_same_twice_is_given_up() -> None:
-    pair = learnt()
-    for number in range(2, 30):
-        group = mscc(10, ask={"cc_total_octets": number * MB + 1}, used={"cc_total_octets": 1})
-        assert not pair.feed(report(number, **lines(group)))
-    (session,) = pair.learning.templates._sessions.values()
-    assert session.tries == TRIES_MAX
+def test_a_client_that_never_does_the_same_twice_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is learnt costs more than it can save; what comes again is learnt all the same, later."""
+    monkeypatch.setattr(templates, "LESSONS_MAX", 10)
+    pair = Pair()
+    for number in range(40):
+        assert not pair.feed(begun(1, 10 + number))
+    assert len(pair.learning.templates) == 10
+    assert any(pair.feed(begun(1, 9)) for _ in range(150))
 
 
 def test_nothing_stays_of_a_request_that_was_answered() -> None:
@@ -439,7 +513,7 @@ def test_nothing_stays_of_a_request_that_was_answered() -> None:
         for asked in (ccr(I, cc_request_number=0, **lines(mscc(10, ask={}))), report(1), report(2), report(3)):
             pair.feed(asked)
             pair.both(Worker.release)
-        assert len(pair.learning.templates) == 1
+        assert len(pair.learning.templates) == 2
         assert pair.served == 2
         assert exchanges() == before
     finally:
