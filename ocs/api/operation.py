@@ -219,7 +219,7 @@ Wait = Callable[[ApiCall, SentRequest, str], Awaitable[Response]]
 
 
 Do = Callable[[ApiCall, str], Awaitable[ApiReply]]
-"""Carries out a call. Given method and path too."""
+"""Carries out a call. Given method and path too, where it is audited."""
 
 
 async def perform(
@@ -252,7 +252,8 @@ async def perform(
         call = structs.replace(call, stream=_pieces(request, piece_s))
     elif operation.can_wait and operation.permission in backoffice.access.waiting:
         return await wait(call, sent, request.url.path)
-    return response_of(operation, await do(call, f"{request.method} {request.url.path}"))
+    target = f"{request.method} {request.url.path}" if operation.audited else ""
+    return response_of(operation, await do(call, target))
 
 
 def _made_key(operation: Operation) -> list[str]:

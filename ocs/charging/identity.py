@@ -107,7 +107,7 @@ def number_in(identity: str) -> str:
 def party(text: str) -> str:
     """A calling or called party for rating: the digits of a number as they were dialled, with "+" where a country code
     comes first; or user@host, or the text as it is. Tariffs read it (`[numbers]`)."""
-    if text.isdecimal():
+    if not text or text.isdecimal():
         return text
     lower = text.strip().lower()
     uri = _URI.match(lower)

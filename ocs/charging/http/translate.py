@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -27,6 +28,7 @@ from ocs.charging.http.messages import (
     ChargingUpdate,
     FinalStep,
     GrantedUnits,
+    StatedFacts,
     StatedLine,
     StatedUnits,
 )
@@ -48,6 +50,7 @@ from ocs.charging.request import (
     Used,
 )
 from ocs.charging.services import Service, Services
+from tariffs.inputs import Inputs
 from tariffs.units import EXACT_MAX, MICRO, SECONDS_MAX, Rounding
 
 CLIENT: Final = "http:"
@@ -140,6 +143,12 @@ def event(body: ChargingEvent, call: PlatformCall, services: Services) -> Chargi
     return _request(body, Phase.EVENT, key, _who(body), call, services, action, (body.refund_token or "").encode())
 
 
+@lru_cache(1_024)
+def _inputs(service: str, facts: StatedFacts) -> Inputs:
+    """Kept, because most reports state nothing, or what the last one did."""
+    return inputs_of(service, facts)
+
+
 def _request(
     body: ChargingStart | ChargingUpdate | ChargingStop | ChargingEvent,
     phase: Phase,
@@ -163,7 +172,7 @@ def _request(
         event_ms=_ms_of(body.time),
         lines=_lines(body.lines, phase, service, currency),
         style=Style.LINES,
-        inputs=inputs_of(body.service, body.facts),
+        inputs=_inputs(body.service, body.facts),
         action=action,
         currency=currency,
         refund_token=refund_token,
