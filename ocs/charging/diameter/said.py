@@ -71,7 +71,7 @@ class Rating(msgspec.Struct, gc=False):
     packed_inputs: bytes
 
 
-class Said(msgspec.Struct, gc=False):
+class StatedAbout(msgspec.Struct, gc=False):
     """What a request says with them.
 
     rating:  what it came to the last time, if no clock has a say in it
@@ -106,12 +106,12 @@ class SaidBefore:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._said: dict[tuple[object, ...], Said] = {}
+        self._said: dict[tuple[object, ...], StatedAbout] = {}
 
     def __len__(self) -> int:
         return len(self._said)
 
-    def find(self, context: Context, octets: tuple[bytes, ...]) -> Said | None:
+    def find(self, context: Context, octets: tuple[bytes, ...]) -> StatedAbout | None:
         return self._said.get((context, *octets))
 
     def read(
@@ -122,7 +122,7 @@ class SaidBefore:
         frame: bytes,
         ignored: Vendors,
         settings: ChargingSettings,
-    ) -> Said | None:
+    ) -> StatedAbout | None:
         """Of a CCR that has been seen with other octets there; None: it is another one, or is refused."""
         if regions_of(frame) != regions:
             return None
@@ -131,7 +131,7 @@ class SaidBefore:
             request = to_request(ccr, "", settings)
         except ProtocolError:
             return None
-        said = Said(request.identities, request.inputs, told_by(request))
+        said = StatedAbout(request.identities, request.inputs, told_by(request))
         if sum(map(len, octets)) <= OCTETS_MAX:
             self._said[(context, *octets)] = said
             if len(self._said) > self._most:

@@ -23,7 +23,7 @@ from balances import keys
 from balances.structs.charge import Ask, LineOutcome, Outcome, Phase, Result, UsageReport
 from ocs.charging.decide import content_of, copied_ask, copied_charge, digest, event_time, priced_as, validity_of
 from ocs.charging.diameter.holes import IDS, Hole, Pieces, Unlike, avps, layout_of, only, whole
-from ocs.charging.diameter.said import Context, Price, Rating, Said, regions_of
+from ocs.charging.diameter.said import Context, Price, Rating, StatedAbout, regions_of
 from ocs.charging.diameter.translate import U32_MAX
 from ocs.charging.handle import SECONDS_MAX, ChargingContext, Sent, rated_inputs
 from ocs.charging.profile import Profile
@@ -259,7 +259,7 @@ class CcaTemplate:
         return self._join(*pieces)
 
 
-class Priced:
+class LearntPrice:
     """What is charged and answered at one price.
 
     misfits: outcomes that the answer does not fit, since it last did
@@ -289,7 +289,7 @@ class RequestTemplate:
         self,
         request: ChargingRequest,
         asked: CcrTemplate,
-        priced: Priced,
+        priced: LearntPrice,
         service: Service,
         settings: ChargingSettings,
         ignored: Vendors,
@@ -316,7 +316,9 @@ class RequestTemplate:
     def phase(self) -> Phase:
         return self._phase
 
-    def sent(self, values: Values, said: Said, context: ChargingContext, now_ms: int) -> tuple[Sent, Priced] | None:
+    def sent(
+        self, values: Values, said: StatedAbout, context: ChargingContext, now_ms: int
+    ) -> tuple[Sent, LearntPrice] | None:
         """The charge that the store is to be asked for, not sent yet; None where the general way has to say it, and
         then no jitter was taken.
 
@@ -355,7 +357,7 @@ class RequestTemplate:
 
     def _rating(
         self,
-        said: Said,
+        said: StatedAbout,
         profile: Profile,
         facts: SessionFacts,
         catalog: Catalog,
@@ -388,7 +390,7 @@ class RequestTemplate:
                 said.rating = rating
         return rating
 
-    def answer(self, values: Values, priced: Priced, outcome: Outcome) -> bytes | None:
+    def answer(self, values: Values, priced: LearntPrice, outcome: Outcome) -> bytes | None:
         """The CCA; None where the general way has to write it."""
         request = self.request
         octets = priced.answer.octets(values[0], request.session(values), request.number(values), outcome)
@@ -448,7 +450,7 @@ def learn(
         answered = CcaTemplate(answer, request, outcome, service)
     except Unlike:
         return None
-    return RequestTemplate(request, asked, Priced(sent, answered), service, settings, ignored)
+    return RequestTemplate(request, asked, LearntPrice(sent, answered), service, settings, ignored)
 
 
 def _is_granted(outcome: Outcome, request: ChargingRequest) -> bool:

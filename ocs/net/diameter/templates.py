@@ -15,7 +15,7 @@ import msgspec
 from balances.structs.charge import Outcome, Phase, Reply
 from ocs.charging.diameter.holes import Layout, Pieces
 from ocs.charging.diameter.said import SaidBefore
-from ocs.charging.diameter.template import Priced, RequestTemplate, Values, is_usual, learn
+from ocs.charging.diameter.template import LearntPrice, RequestTemplate, Values, is_usual, learn
 from ocs.charging.handle import ChargingContext, Sent, keys_of
 from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import ChargingSettings
@@ -202,7 +202,7 @@ class TemplateExchange:
         link: DiameterConnection,
         values: Values,
         sent: Sent,
-        priced: Priced,
+        priced: LearntPrice,
     ) -> None:
         self._service, self._kept, self._frame, self._link, self._values = service, kept, frame, link, values
         self._sent, self._priced, self._heard_us = sent, priced, link.heard_us

@@ -9,7 +9,7 @@ import msgspec
 
 from balances.structs.charge import Charge, Outcome
 from ocs.charging.diameter.said import SaidBefore
-from ocs.charging.diameter.template import Priced, RequestTemplate, Values, is_usual, learn
+from ocs.charging.diameter.template import LearntPrice, RequestTemplate, Values, is_usual, learn
 from ocs.charging.diameter.translate import to_cca
 from ocs.charging.handle import ChargingContext, Sent
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
@@ -24,7 +24,7 @@ class Filled(NamedTuple):
     template: RequestTemplate
     values: Values
     sent: Sent
-    priced: Priced
+    priced: LearntPrice
 
 
 class Shadow:

@@ -356,7 +356,7 @@ def town(**options: Any) -> World:
     return world
 
 
-class Course:
+class DataSession:
     """A session of one of them: INITIAL, as many UPDATEs as are sent, TERMINATION."""
 
     def __init__(self, world: World, who: int, about: str, context: str = "32251@3gpp.org") -> None:
@@ -379,10 +379,10 @@ class Course:
 
 def test_one_session_teaches_what_serves_all() -> None:
     world = town()
-    first = Course(world, 0, "internet")
+    first = DataSession(world, 0, "internet")
     assert [first.send(I), first.send(U, cc_total_octets=1), first.send(T, cc_total_octets=2)] == [False] * 3
     for who, about in [(0, "internet"), (0, "of its own"), (2, "internet"), (0, "elsewhere")]:
-        other = Course(world, who, about)
+        other = DataSession(world, who, about)
         by = [
             other.send(I),
             other.send(U, cc_total_octets=MB),
@@ -390,7 +390,7 @@ def test_one_session_teaches_what_serves_all() -> None:
             other.send(T, cc_total_octets=9),
         ]
         assert by == [who == 0 and about != "of its own"] * 4 or about in ("of its own", "elsewhere") or who == 2
-        again = Course(world, who, about)
+        again = DataSession(world, who, about)
         assert [again.send(I), again.send(U, cc_total_octets=7), again.send(T, cc_total_octets=0)] == [True] * 3
 
 
@@ -409,7 +409,7 @@ def test_sessions_of_several_subscribers_at_once(steps: list[Any], data: st.Data
         world.now_ms += passed_s * 1_000
         kind = data.draw(st.sampled_from([I, U, U, T])) if running else I
         if kind is I:
-            running.append(Course(world, who, about))
+            running.append(DataSession(world, who, about))
         course = running[-1] if kind is I else data.draw(st.sampled_from(running))
         course.send(kind, group, **({} if kind is I else {"cc_total_octets": used}))
         if kind is T:
@@ -466,7 +466,7 @@ flat = { price = "0.01", per = "1 MB" }
     world = World(tariff(rows))
     world.account("a1", 10**6 * EURO)
     world.subscriber("msisdn:491700000000", balance=10**6 * EURO)
-    there, here = Course(world, 0, "elsewhere"), Course(world, 0, "of its own")
+    there, here = DataSession(world, 0, "elsewhere"), DataSession(world, 0, "of its own")
     for course, group in ((there, 20), (here, 10)):
         course.send(I, group)
         course.send(U, group, cc_total_octets=MB)
