@@ -373,7 +373,7 @@ class DataSession:
         """Whether by a template."""
         fields = self._fields | {"event_timestamp": self._world.now_ms // 1_000, "cc_request_number": self._number}
         self._number += 1
-        ask = None if kind is T else {}
+        ask: dict[str, int] | None = None if kind is T else {}
         return is_used(self._world, ccr(kind, **lines(mscc(group, ask=ask, used=used or ())), **fields))
 
 
@@ -404,7 +404,8 @@ STEP = st.tuples(
 @given(steps=st.lists(STEP, min_size=10, max_size=40), data=st.data())
 def test_sessions_of_several_subscribers_at_once(steps: list[Any], data: st.DataObject) -> None:
     """Whoever begins, reports or ends, and whatever it is about: the shadow compares."""
-    world, running = town(), []
+    world = town()
+    running: list[DataSession] = []
     for who, about, group, used, passed_s in steps:
         world.now_ms += passed_s * 1_000
         kind = data.draw(st.sampled_from([I, U, U, T])) if running else I
