@@ -22,6 +22,7 @@ from balances.ledger.months import KEPT_MONTHS
 from balances.ledger.risk_names import StoreRisk
 from balances.postgres import hosts, named
 from balances.redis.address import StoreAddress
+from balances.redis.replicas import ReplicaPromise
 from ocs.access.permissions import can_wait, matching
 from ocs.access.roles import SHIPPED, CallerRole
 from ocs.charging.radius.h323 import ChargedLeg
@@ -515,6 +516,8 @@ class RedisConfig(ConfigTable, frozen=True):
     """Of the embedded one: full, it refuses; it never forgets a balance."""
     replicas: Annotated[int, Meta(ge=1, le=10)] = 1
     """With durability `replicated`: so many have a call before it is answered."""
+    replicas_on_disk: bool = False
+    """They have it on disk, and so has the primary; else in memory. Redis 7.2 or later, or Valkey."""
     accept_risks: tuple[StoreRisk, ...] = ()
     """Settings of the store that lose money and are wanted all the same; each is an alarm for as long as it lasts."""
 
@@ -526,11 +529,19 @@ class RedisConfig(ConfigTable, frozen=True):
         except ValueError as why:
             raise ValueError(f"url {why}{', or `embedded`' if str(why).startswith('as one of') else ''}") from None
         if len(address.places) > 1 and address.kind == "plain":
-            raise ValueError("url of one server, a cluster, or Sentinels (not of several plain servers)")
+            raise ValueError(
+                "url of one server, or as redis+sentinel://SENTINEL,SENTINEL/SERVICE or redis+cluster://NODE,NODE: of"
+                " several plain servers nobody says which one is the primary, and two may take themselves for it"
+            )
 
     @property
     def embedded(self) -> bool:
         return self.url.reveal() == EMBEDDED
+
+    @property
+    def promise(self) -> ReplicaPromise:
+        """Of replicas, with durability `replicated`."""
+        return ReplicaPromise(self.replicas, self.replicas_on_disk)
 
 
 class PostgresConfig(ConfigTable, frozen=True):
@@ -801,6 +812,8 @@ class Config(ConfigTable, frozen=True):
         diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
         if self.durability == "replicated" and self.redis.embedded:
             raise ValueError("durability: expected always or everysec: the embedded Valkey has no replicas")
+        if self.durability != "replicated" and self.redis.replicas_on_disk:
+            raise ValueError("redis.replicas_on_disk: expected durability = replicated: else no replica is waited for")
         listeners = {**diameter, "http.listen": self.http.listen, "metrics.listen": self.metrics.listen}
         taken: dict[str, str] = {}
         for name, address in listeners.items():

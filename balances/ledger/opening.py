@@ -350,12 +350,14 @@ async def forget(redis: Client, account: str, head: RecordId) -> bool:
     return reply[0] == b"ok"
 
 
-async def open_without_postgres(primary: Primary, now_s: int) -> int:
+async def open_without_postgres(primary: Primary, now_s: int, *, but: Collection[int] = ()) -> int:
     """Rule 11, only where the operator chose availability over proof: what this server lacks of PostgreSQL's record is
-    found, listed and taken back by the opening that follows when PostgreSQL is there again. Opens what is not open."""
+    found, listed and taken back by the opening that follows when PostgreSQL is there again. Opens what is not open.
+
+    but: shards of a cluster's primary that stay shut"""
     reader = StreamReader(primary)
     server = await reader.server()
-    shut = [shard for shard in server.published if not server.epoch_of(shard)]
+    shut = [shard for shard in server.published if not server.epoch_of(shard) and shard not in but]
     shards = shut if primary.clustered else list(server.published)
     server, heads = await reader.heads(shards)
     if not server.master:

@@ -16,4 +16,5 @@ StoreRisk = Literal[
     "installation",
     "unseen",
     "version",
+    "kind",
 ]

@@ -16,9 +16,14 @@ from balances.ledger.reader import Client
 from balances.ledger.risk_names import StoreRisk
 from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
+from balances.redis.replicas import ONE, ReplicaPromise
 
 LEAST_VERSION: Final = (7, 0)
 """Of Redis, and as which Valkey counts itself: the operations are functions (libraries.py)."""
+WAITAOF_VERSION: Final = (7, 2)
+
+URL_OF: Final = {"cluster": "redis+cluster://node,node", "sentinel": "redis+sentinel://sentinel,sentinel/service"}
+"""How redis.url names what a server says to be one of."""
 
 SETTINGS: Final = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
 
@@ -29,38 +34,50 @@ class Risk(NamedTuple):
     """What is so, and what comes of it."""
 
 
-async def risks_at(url: str, durability: str, replicas: int = 1) -> list[Risk]:
+async def risks_at(url: str, durability: str, promise: ReplicaPromise = ONE) -> list[Risk]:
     """The risks of the store at an address. STORE_AWAY when it cannot be asked."""
     async with primaries_at(url) as primaries:
-        return await risks_of_all(primaries, durability, replicas)
+        return await risks_of_all(primaries, durability, promise)
 
 
-async def risks_of_all(primaries: Primaries, durability: str, replicas: int = 1) -> list[Risk]:
+async def risks_of_all(primaries: Primaries, durability: str, promise: ReplicaPromise = ONE) -> list[Risk]:
     """Each once, with the first primary that has it."""
     found: dict[str, Risk] = {}
     for primary in primaries.all():
         where = f"{primary.name}: " if primary.clustered else ""
-        for risk in await risks_of(primary.client, durability, replicas):
+        for risk in await risks_of(primary, durability, promise):
             found.setdefault(risk.name, risk._replace(text=where + risk.text))
     return list(found.values())
 
 
-async def risks_of(redis: Client, durability: str, replicas: int = 1) -> list[Risk]:
-    """Of a store we are connected to. durability: what is promised, `always`, `everysec` or `replicated`; replicas: to
-    how many"""
-    found = []
-    version = (await redis.info("server"))["redis_version"]
+async def risks_of(primary: Primary, durability: str, promise: ReplicaPromise = ONE) -> list[Risk]:
+    """Of a store we are connected to. durability: what is promised, `always`, `everysec` or `replicated`; promise: of
+    its replicas"""
+    redis, found = primary.client, list[Risk]()
+    server = await redis.info("server")
+    version, mode = server["redis_version"], server.get("redis_mode") or server.get("server_mode", "")
+    if mode in URL_OF and not primary.clustered:
+        one = "a node of a cluster" if mode == "cluster" else "a Sentinel"
+        return [Risk("kind", f"it is {one}: redis.url has to name it as {URL_OF[mode]}")]
     if not is_new_enough(version):
         least = ".".join(map(str, LEAST_VERSION))
         found.append(
             Risk("version", f"it is Redis {version}, and has no functions before {least}: nothing can be charged")
         )
+    elif durability == "replicated" and promise.on_disk and not is_new_enough(version, WAITAOF_VERSION):
+        least = ".".join(map(str, WAITAOF_VERSION))
+        found.append(
+            Risk("version", f"it is Redis {version}, and redis.replicas_on_disk needs {least}: no call can be answered")
+        )
     replication = await redis.info("replication")
     if replication["role"] != "master":
         found.append(Risk("replica", "it is a replica: it takes no writes, and what it has may be old"))
-    elif durability == "replicated" and (there := replication["connected_slaves"]) < replicas:
+    elif durability == "replicated" and (there := replication["connected_slaves"]) < promise.replicas:
         found.append(
-            Risk("replicas", f"it has {there} replicas, and redis.replicas is {replicas}: no call can be answered")
+            Risk(
+                "replicas",
+                f"it has {there} replicas, and redis.replicas is {promise.replicas}: no call can be answered",
+            )
         )
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}
@@ -72,19 +89,21 @@ async def risks_of(redis: Client, durability: str, replicas: int = 1) -> list[Ri
             *found,
             Risk("unseen", f"CONFIG GET is refused ({why}): whether it keeps what it is given is not known"),
         ]
-    if least and int(least) < replicas:
-        text = f"min-replicas-to-write is {least}, below redis.replicas = {replicas}: cut off from them, it takes calls"
-        found.append(Risk("replicas", f"{text} that are lost"))
+    if least and int(least) < promise.replicas:
+        text = f"min-replicas-to-write is {least}, below redis.replicas = {promise.replicas}: cut off from them, it"
+        found.append(Risk("replicas", f"{text} takes calls that are lost"))
     if coverage == "yes":
         comes = "while one primary is failed over all of them refuse all calls: set it to no on every node"
         found.append(Risk("coverage", f"cluster-require-full-coverage is yes: {comes}"))
-    return [*found, *judge(settings, durability)]
+    # On the disk of primary and replicas with each answer: an fsync once a second is waited for in vain.
+    on_disk = durability == "replicated" and promise.on_disk
+    return [*found, *judge(settings, "always" if on_disk else durability)]
 
 
-def is_new_enough(version: str) -> bool:
-    """version: `redis_version` of INFO"""
+def is_new_enough(version: str, least: tuple[int, int] | None = None) -> bool:
+    """version: `redis_version` of INFO; least: None: what everything here needs"""
     major, _, rest = version.partition(".")
-    return (int(major), int(rest.partition(".")[0] or 0)) >= LEAST_VERSION
+    return (int(major), int(rest.partition(".")[0] or 0)) >= (LEAST_VERSION if least is None else least)
 
 
 async def _setting(redis: Client, name: str) -> str:

@@ -1,12 +1,12 @@
-"""Where the live store is: one URL, of one server, of servers that replicate, of a cluster, or of what Sentinels watch.
+"""Where the live store is: one URL, of one server, of a cluster, or of what Sentinels watch.
 
-    redis://[user:password@]host[:port][,host[:port] ...][/database]       rediss:// over TLS; unix:///path
+    redis://[user:password@]host[:port][/database]                         rediss:// over TLS; unix:///path
     redis+cluster://[user:password@]host[:port][,...]                      rediss+cluster:// over TLS
     redis+sentinel://[user:password@]host[:port][,...]/service[/database]  rediss+sentinel:// over TLS
 
-Of several hosts of a plain store the one that is the master is used. Hosts of a cluster, and Sentinels, are those that
-are asked first: one that answers is enough. Over TLS: `?ssl_ca_certs=FILE`, and `ssl_certfile` and `ssl_keyfile` for a
-certificate of our own. Sentinels that ask for a password of their own: `?sentinel_username=...&sentinel_password=...`.
+Hosts of a cluster, and Sentinels, are those that are asked first: one that answers is enough. Over TLS:
+`?ssl_ca_certs=FILE`, and `ssl_certfile` and `ssl_keyfile` for a certificate of our own. Sentinels that ask for a
+password of their own: `?sentinel_username=...&sentinel_password=...`.
 """
 
 from __future__ import annotations

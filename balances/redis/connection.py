@@ -25,6 +25,7 @@ from balances.redis.fence import INFO, SHUT, TIME, Fence, Pass
 from balances.redis.libraries import SAY_S, is_missing, is_there, look_for
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending, ended
+from balances.redis.replicas import NOBODY, ReplicaPromise
 from balances.redis.scripts import LIBRARIES, LIBRARY, Library
 
 CHECK_S: Final = 0.5
@@ -168,7 +169,7 @@ class RedisConnection(asyncio.Protocol):
 
     now_ms:    the wall clock, to be compared with the server's
     unfenced:  take any master for open (tests of the scripts alone)
-    replicas:  so many have what a call wrote before its reply is given out (durability.md, `replicated`)
+    replicas:  what they have of what a call wrote before its reply is given out (durability.md, `replicated`)
     find:      says where the server is, at each connect (sentinel_link.py); else it is the one that the URL names
     member:    of a cluster, with the fence of its shards; calls that are to go elsewhere are given back (router.py)
     """
@@ -180,7 +181,7 @@ class RedisConnection(asyncio.Protocol):
         now_ms: Callable[[], int],
         answer_ms_max: int = 800,
         unfenced: bool = False,
-        replicas: int = 0,
+        replicas: ReplicaPromise = NOBODY,
         find: FindMaster | None = None,
         member: Membership | None = None,
     ) -> None:
@@ -188,7 +189,8 @@ class RedisConnection(asyncio.Protocol):
         self._find, self._member = find, member
         self.place = self.address.places[0]
         """Where the server is, or was at the last connect."""
-        self._replicas, self._held = replicas, deque[tuple[RedisCall, Any]]()
+        self._promise, self._replicas = replicas, replicas.replicas
+        self._held = deque[tuple[RedisCall, Any]]()
         """Replies that wait for the replicas."""
         self._marked, self._mark = True, 0
         """Whether our own write behind them was taken, and of which of its shards the next one is."""
@@ -459,12 +461,15 @@ class RedisConnection(asyncio.Protocol):
                 self._transport.abort()
 
     def _ask_replicas(self) -> None:
-        """Behind all calls of this write: whether the replicas have them. WAIT counts from the last write of this very
+        """Behind all calls of this write: whether the replicas have them. They count from the last write of this very
         connection, and a repeat writes nothing whose first try another worker sent: so there is a write of our own."""
         self._written = False
         if shards := self._fence.shards:
             self._ask_beside(ReplicaMark, "EVAL", MARK, 1, keys.replicated(shards[self._mark % len(shards)]))
-        self._ask_beside(ReplicaQuestion, "WAIT", self._replicas, self._answer_ms)
+        *before, last = self._promise.questions(self._answer_ms)
+        for words in before:
+            self._ask_beside(FenceQuestion, *words)
+        self._ask_beside(ReplicaQuestion, *last)
 
     def _ask_beside(self, kind: type[FenceQuestion], *words: str | int) -> None:
         self._flying.append(kind(_as_it_is(words), None, self._now_monotonic_ms(), QUESTION_MS, None, ""))
@@ -473,19 +478,19 @@ class RedisConnection(asyncio.Protocol):
     def _hold(self, call: RedisCall, reply: Any) -> None:
         """Until the replicas have what it wrote. If they do not in time, nobody knows what will be left of it."""
         if isinstance(call, ReplicaQuestion):
-            self._release(reply)
+            self._release(self._promise.unmet(reply))
         elif isinstance(call, FenceQuestion):
             call.resolve(reply)
         else:
             self._held.append((call, reply))
 
-    def _release(self, acknowledged: int) -> None:
+    def _release(self, unmet: str) -> None:
         held, self._held = self._held, deque()
         if not self._marked:  # then they were asked for an older write
-            self._marked, acknowledged = True, 0
+            self._marked, unmet = True, "nobody knows whether replicas have it"
         for call, reply in held:
-            if acknowledged < self._replicas:
-                self.lose(call, f"{acknowledged} of {self._replicas} replicas have it")
+            if unmet:
+                self.lose(call, unmet)
             elif call.decode is not None and not call.settled:
                 call.resolve(call.decode(reply))
             else:
@@ -514,7 +519,7 @@ class RedisConnection(asyncio.Protocol):
     def _refused(self, call: RedisCall, error: hiredis.ReplyError) -> None:
         words = str(error)
         if isinstance(call, ReplicaQuestion):
-            self._release(0)
+            self._release(words)
         elif isinstance(call, ReplicaMark):  # its slot may be on the way to another server: another one is taken
             self._marked = False
             self._mark += 1
@@ -610,12 +615,17 @@ class RedisConnection(asyncio.Protocol):
                     if self._transport is not None:
                         await self._check()
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
-                self._lose_fence(f"Redis cannot be reached: {error}")
+                self._lose_fence(f"Redis cannot be reached: {error}{self._meant(error)}")
                 if self._transport is not None:
                     self._transport.abort()
             self._expire()
             await asyncio.sleep(pause_ms * 0.001)
             pause_ms = min(pause_ms * 2, 500)
+
+    def _meant(self, error: BaseException) -> str:
+        """What the address should have been, where the server is of another kind than it says."""
+        of_a_cluster = self._member is None and str(error).startswith(("MOVED", "CROSSSLOT", "CLUSTERDOWN"))
+        return " (it is a node of a cluster: use redis+cluster://)" if of_a_cluster else ""
 
     async def _connect(self) -> None:
         loop, address = self._loop, self.address

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from balances.redis.address import StoreAddress
 from balances.redis.connection import RedisConnection
 from balances.redis.link import StoreLink
+from balances.redis.replicas import NOBODY, ReplicaPromise
 from balances.redis.router import ClusterLink
 from balances.redis.sentinel_link import SentinelLink
 
@@ -17,7 +18,7 @@ def store_link(
     now_ms: Callable[[], int],
     answer_ms_max: int = 800,
     unfenced: bool = False,
-    replicas: int = 0,
+    replicas: ReplicaPromise = NOBODY,
 ) -> StoreLink:
     """ValueError: the URL is none."""
     address = StoreAddress(url) if isinstance(url, str) else url

@@ -24,6 +24,7 @@ from balances.redis.connection import CHECK_S, Membership, NotSent, RedisCall, R
 from balances.redis.fence import Fence
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending, ended
+from balances.redis.replicas import NOBODY, ReplicaPromise
 from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, TopologyWatch, slot_of
 
 POLL_S: Final = 2.0
@@ -49,7 +50,7 @@ class ClusterLink:
         now_ms: Callable[[], int],
         answer_ms_max: int = 800,
         unfenced: bool = False,
-        replicas: int = 0,
+        replicas: ReplicaPromise = NOBODY,
     ) -> None:
         self.address = StoreAddress(url) if isinstance(url, str) else url
         self.lost: Counter[str] = Counter()

@@ -16,6 +16,7 @@ from typing import Final
 from balances.redis.address import ServerPlace, StoreAddress
 from balances.redis.connection import MEMBER_PATIENCE_S, RedisConnection
 from balances.redis.pending import ended
+from balances.redis.replicas import NOBODY, ReplicaPromise
 from balances.redis.sentinels import POLL_S, SentinelWatch
 
 SHUT_POLL_S: Final = 0.2
@@ -32,7 +33,7 @@ class SentinelLink(RedisConnection):
         now_ms: Callable[[], int],
         answer_ms_max: int = 800,
         unfenced: bool = False,
-        replicas: int = 0,
+        replicas: ReplicaPromise = NOBODY,
     ) -> None:
         self._watch = SentinelWatch(address)
         self._doubted = asyncio.Event()

@@ -39,13 +39,16 @@ class SentinelWatch:
         """The newest that was heard."""
         self._address = address
         self._clients: dict[ServerPlace, Any] = {}
+        self._refused = ""
+        """What one said last instead of an answer: a wrong password, or that it knows no such service."""
 
     async def look(self) -> SentinelClaim:
         """Ask all of them. OSError: none says so, or only what is older than was heard before."""
         found = await asyncio.gather(*map(self._claim, self._address.places))
         claims = [claim for claim in found if claim is not None]
         if not claims:
-            raise ConnectionError(f"no Sentinel says where the primary of {self._address.service!r} is")
+            why = f": {self._refused}" if self._refused else ""
+            raise ConnectionError(f"no Sentinel says where the primary of {self._address.service!r} is{why}")
         newest = max(claims, key=lambda claim: claim.epoch)
         if self.now is None or newest.epoch > self.now.epoch:
             self.now = newest
@@ -75,7 +78,8 @@ class SentinelWatch:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return claim_of(*await pipe.execute())
-        except (OSError, RedisError, TimeoutError):
+        except (OSError, RedisError, TimeoutError) as why:
+            self._refused = f"{sentinel}: {str(why) or type(why).__name__}"
             return None
 
 

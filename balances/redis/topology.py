@@ -85,6 +85,8 @@ class TopologyWatch:
         self._address = address
         self._clients: dict[ServerPlace, Any] = {}
         self._turn = itertools.count()
+        self._refused = ""
+        """What a node said last instead of an answer: a wrong password, or that it is in no cluster."""
 
     async def look(self) -> Topology:
         """One node is asked, in turn; all of them where it says something new, or nothing. The same object as before
@@ -102,7 +104,8 @@ class TopologyWatch:
         places = list(dict.fromkeys((*self.now.places, *self._address.places)))
         claims = list(itertools.chain(*await asyncio.gather(*map(self._claims, places))))
         if not claims:
-            raise ConnectionError("no node of the cluster says who has which slots")
+            why = f": {self._refused}" if self._refused else ""
+            raise ConnectionError(f"no node of the cluster says who has which slots{why}")
         new = Topology(claims)
         if new.owners != self.now.owners or new.epochs != self.now.epochs:
             self.now = new
@@ -123,5 +126,6 @@ class TopologyWatch:
             async with asyncio.timeout(ANSWER_S):
                 slots = await client.execute_command("CLUSTER", "SLOTS")
                 return claims_of(slots, await client.execute_command("CLUSTER", "NODES"), place)
-        except (OSError, RedisError, TimeoutError):
+        except (OSError, RedisError, TimeoutError) as why:
+            self._refused = f"{place}: {str(why) or type(why).__name__}"
             return []

@@ -11,6 +11,7 @@ from balances.ledger.reader import STORE_AWAY
 from balances.ledger.risks import risks_of
 from balances.redis.clients import slow_client
 from balances.redis.moving_primaries import primaries_at
+from balances.redis.primaries import Primary
 from balances.redis.scripts import LIBRARY
 from ocs.clock import monotonic_us, now_ms, skew
 from ocs.config import Config
@@ -32,7 +33,7 @@ async def examine_live_store(config: Config, url: str) -> Examined:
         async with asyncio.timeout(WAIT_S), primaries_at(url) as primaries, slow_client(url) as store:
             for primary in primaries.all():
                 facts += [primary.name] if primary.clustered else []
-                findings += [finding async for finding in _looked_at(config, primary.client, facts)]
+                findings += [finding async for finding in _looked_at(config, primary, facts)]
             findings += [finding async for finding in _libraries(store, facts)]
     except STORE_AWAY as why:
         trouble = str(why) or type(why).__name__
@@ -40,8 +41,9 @@ async def examine_live_store(config: Config, url: str) -> Examined:
     return Examined("live store", findings, facts)
 
 
-async def _looked_at(config: Config, redis: Any, facts: list[str]) -> Any:
-    for risk in await risks_of(redis, config.durability, config.redis.replicas):
+async def _looked_at(config: Config, primary: Primary, facts: list[str]) -> Any:
+    redis = primary.client
+    for risk in await risks_of(primary, config.durability, config.redis.promise):
         is_accepted = risk.name in config.redis.accept_risks
         yield (note if is_accepted else error)(
             risk.text + (" (accepted)" if is_accepted else ""),

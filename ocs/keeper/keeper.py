@@ -23,6 +23,7 @@ from balances.ledger.writer import AWAY, Pool
 from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.redis.primaries import ALL, OnePrimary, Primaries, Primary
+from balances.redis.replicas import ONE, ReplicaPromise
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountClosing, Post
 from ocs.access import overdue
@@ -152,7 +153,7 @@ class Keeper:
         validity_ms: int = 600_000,
         alarm_ms: int = 60_000,
         durability: str = "everysec",
-        replicas: int = 1,
+        promise: ReplicaPromise = ONE,
         accept_risks: Collection[str] = (),
         guard_s: float = 5.0,
         without_postgres: bool = False,
@@ -198,7 +199,7 @@ class Keeper:
             pool, webhooks, log, self.standing, secrets, now_ms=now_ms, jitter=jitter, failed=rounds.failed
         )
         self.guard = Guard(
-            primaries, pool, self.standing, durability=durability, accepted=accept_risks, replicas=replicas
+            primaries, pool, self.standing, durability=durability, accepted=accept_risks, promise=promise
         )
         self.watch = LagWatch(redis, primaries, pool, self.standing, now_ms, self._cursors)
         self.events = EventKeeping(

@@ -43,6 +43,7 @@ class Opener:
     opened:    told which shards were opened
     trouble:   told when the primary cannot be asked: another one may have its shards
     turn:      bounds how many primaries are opened at once
+    failovers: of each shard the failover epoch of the newest primary that this keeper saw open, for all its openers
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Opener:
         opened: Callable[[Opened], None],
         trouble: Callable[[], None],
         turn: asyncio.Semaphore,
+        failovers: dict[int, int],
     ) -> None:
         self.why = "shards are not open yet"
         """Why shards of this primary cannot be charged; "" when all is well."""
@@ -76,6 +78,7 @@ class Opener:
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
         self._felt, self._settings, self._tell, self._trouble = felt, settings, opened, trouble
         self._now_ms, self._alarm, self._turn = now_ms, alarm, turn
+        self._failovers = failovers
         self._reader = StreamReader(primary)
         self._loop = asyncio.get_running_loop()
         self._server: ServerIdentity | None = None
@@ -166,20 +169,27 @@ class Opener:
         self.why, self.open_shards = why, frozenset()
 
     def _all_open(self, shards: set[int]) -> None:
+        for shard in shards:
+            self._failovers[shard] = max(self._failovers.get(shard, 0), self._primary.config_epoch)
         self.why, self.open_shards, self._guard.passed = "", frozenset(shards), True
 
     async def _without_postgres(self, server: ServerIdentity, why: Exception) -> None:
-        """Rule 11: open shards charge on, others stay shut."""
+        """Rule 11: open shards charge on, others stay shut. So do, as far as this keeper has seen it, those of which
+        PostgreSQL knows a newer primary (rule 5a), whatever the operator chose."""
         self.open_shards = frozenset(shard for shard in server.published if server.epoch_of(shard))
-        shut = len(server.published) - len(self.open_shards)
-        if not shut:
-            self.why = ""
-        elif self._settings.without_postgres:
-            epoch = await open_without_postgres(self._primary, self._now_ms() // 1_000)
+        shut = server.published.keys() - self.open_shards
+        replaced = {shard for shard in shut if self._failovers.get(shard, 0) > self._primary.config_epoch}
+        if shut - replaced and self._settings.without_postgres:
+            epoch = await open_without_postgres(self._primary, self._now_ms() // 1_000, but=replaced)
             self._alarm(f"shards were opened without PostgreSQL, under epoch {epoch}")
-            self.why, self.open_shards = "", frozenset(server.published)
-        else:
+            self.open_shards = frozenset(server.published.keys() - replaced)
+            self.why = f"a newer master of {len(replaced)} shards was open before" if replaced else ""
+        elif shut:
             self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
+            if replaced:
+                self.why = f"a newer master of {len(replaced)} shards was open before; {self.why}"
+        else:
+            self.why = ""
 
     def _is_known(self, server: ServerIdentity) -> bool:
         """Whether nothing has changed since it was found open and PostgreSQL was asked a short time ago."""

@@ -77,6 +77,7 @@ class PrimaryCopies:
         self._writer = Writer(pool, alarm=rounds.alarm)
         # An opening keeps a connection for its lock and needs another one: if all were kept, none would ever go on.
         self._opening = asyncio.Semaphore(max(1, (pool.get_max_size() - 1) // 2))
+        self._failovers: dict[int, int] = {}
         self._each: list[PrimaryCopy] = []
         self._troubled = asyncio.Event()
         """A primary may have been replaced, or given shards away."""
@@ -177,6 +178,7 @@ class PrimaryCopies:
             opened=self._opened,
             trouble=self._troubled.set,
             turn=self._opening,
+            failovers=self._failovers,
         )
         copier = Copier(
             sync, self._leases, self._news, opener, self._reauthorizer, self._stats, alarm=self._rounds.alarm

@@ -164,7 +164,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             validity_ms=config.charging.validity_s * 1_000,
             alarm_ms=config.ledger.alarm_s * 1_000,
             durability=config.durability,
-            replicas=config.redis.replicas,
+            promise=config.redis.promise,
             accept_risks=config.redis.accept_risks,
             without_postgres=config.open_without_postgres,
             events=EventSettings(

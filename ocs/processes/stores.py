@@ -20,6 +20,7 @@ from balances.redis.links import store_link
 from balances.redis.moving_primaries import moving_primaries
 from balances.redis.pending import ended
 from balances.redis.primaries import OnePrimary, Primaries
+from balances.redis.replicas import NOBODY
 from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.processes.supervisor_link import SupervisorLink
@@ -51,7 +52,7 @@ def not_ready(link: StoreLink) -> str:
 async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
     """The live store: a client for everything slow, and the link of the hot path."""
     address = StoreAddress(config.redis.url.reveal())
-    replicas = config.redis.replicas if config.durability == "replicated" else 0
+    replicas = config.redis.promise if config.durability == "replicated" else NOBODY
     link = store_link(address, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max, replicas=replicas)
     redis = slow_client(address)
     FormatFollower(link)

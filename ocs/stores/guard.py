@@ -20,6 +20,7 @@ from balances.ledger.risks import (
 from balances.ledger.writer import Pool
 from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
+from balances.redis.replicas import ONE, ReplicaPromise
 from ocs.config import Config
 from ocs.stores.postgres_check import installation_at
 from ocs.telemetry.standing_alarms import StandingAlarms
@@ -38,7 +39,7 @@ class Guard:
         *,
         durability: str,
         accepted: Collection[str] = (),
-        replicas: int = 1,
+        promise: ReplicaPromise = ONE,
     ) -> None:
         self.found: list[Risk] = []
         self.passed = False
@@ -46,7 +47,7 @@ class Guard:
         self.refused = ""
         """Why this store may not be opened at a start, "" when it may."""
         self._primaries, self._pool, self._standing = primaries, pool, standing
-        self._durability, self._accepted, self._replicas = durability, accepted, replicas
+        self._durability, self._accepted, self._promise = durability, accepted, promise
 
     async def look(self) -> None:
         """Read the settings of every primary. Each risk is an alarm for as long as it lasts, accepted or not."""
@@ -55,7 +56,7 @@ class Guard:
         for primary in self._primaries.all():
             try:
                 async with answering(WAIT_S):
-                    risks = await risks_of(primary.client, self._durability, self._replicas)
+                    risks = await risks_of(primary, self._durability, self._promise)
             except STORE_AWAY as why:
                 away = why
                 continue
@@ -99,7 +100,7 @@ async def refused_at_start(config: Config) -> str:
     """Why the store cannot be used, "" when it can, or cannot be asked: then the keeper looks when it can."""
     try:
         async with asyncio.timeout(WAIT_S):
-            found = await risks_at(config.redis.url.reveal(), config.durability, config.redis.replicas)
+            found = await risks_at(config.redis.url.reveal(), config.durability, config.redis.promise)
     except STORE_AWAY:
         return ""
     return refusal(found, config.redis.accept_risks)
@@ -109,7 +110,7 @@ async def store_troubles(config: Config) -> list[tuple[str, str]]:
     """For `ocs check`: what was checked, and what is wrong with it. An accepted risk is named and is no failure."""
     try:
         async with asyncio.timeout(WAIT_S), primaries_at(config.redis.url.reveal()) as primaries:
-            found = await risks_of_all(primaries, config.durability, config.redis.replicas)
+            found = await risks_of_all(primaries, config.durability, config.redis.promise)
             theirs = [await primary.client.get(installation_key(primary)) for primary in primaries.all()]
     except STORE_AWAY as why:
         return [("redis settings", f"cannot be asked for: {str(why) or type(why).__name__}")]

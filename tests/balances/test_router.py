@@ -15,6 +15,7 @@ from balances.ledger.reader import STORE_AWAY
 from balances.redis.address import ServerPlace, StoreAddress
 from balances.redis.clients import listening, slow_client
 from balances.redis.connection import Lost, NotSent, RedisCall, RedisConnection
+from balances.redis.replicas import ReplicaPromise
 from balances.redis.router import ClusterLink
 from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, TopologyWatch, claims_of, slot_of
 
@@ -497,7 +498,9 @@ async def test_a_plain_store_that_is_loading_is_asked_again(cluster: FakeCluster
 
 @pytest.fixture
 async def replicated(cluster: FakeCluster) -> AsyncIterator[ClusterLink]:
-    made = ClusterLink(f"redis+cluster://{cluster.first.place}", now_ms=lambda: 1_700_000_000_000, replicas=2)
+    made = ClusterLink(
+        f"redis+cluster://{cluster.first.place}", now_ms=lambda: 1_700_000_000_000, replicas=ReplicaPromise(2)
+    )
     await made.start(30)
     yield made
     await made.stop()
@@ -527,6 +530,29 @@ async def test_what_too_few_replicas_have_is_not_answered(replicated: ClusterLin
 async def test_a_refusal_waits_for_no_replica(replicated: ClusterLink, here: FakeNode) -> None:
     here.on = lambda words: b"-NOREPLICAS Not enough good replicas to write.\r\n" if words[0] == "FCALL" else None
     assert await end(call(replicated)) == "NotSent"
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        (array(b":1\r\n", b":2\r\n"), "ok"),
+        (array(b":1\r\n", b":1\r\n"), "Lost"),
+        (array(b":0\r\n", b":2\r\n"), "Lost"),
+        (b"-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n", "Lost"),
+    ],
+)
+async def test_what_is_on_disk_with_the_primary_and_its_replicas(
+    cluster: FakeCluster, here: FakeNode, said: bytes, ends: str
+) -> None:
+    here.on = lambda words: said if words[0] == "WAITAOF" else b":0\r\n" if words[0] == "WAIT" else array(bulk("ok"))
+    promise = ReplicaPromise(2, on_disk=True)
+    made = ClusterLink(f"redis+cluster://{cluster.first.place}", now_ms=lambda: 1_700_000_000_000, replicas=promise)
+    await made.start(30)
+    assert await end(call(made)) == ends
+    assert here.calls("WAITAOF") == [("WAITAOF", "1", "2", "800")]
+    (piece,) = [piece for piece in here.writes if "WAITAOF" in piece]
+    assert piece[-4:] == ["FCALL", "EVAL", "WAIT", "WAITAOF"]
+    await made.stop()
 
 
 async def test_a_connection_that_ends_before_the_replicas_answer(replicated: ClusterLink, here: FakeNode) -> None:
@@ -574,7 +600,7 @@ async def patient(
 async def test_a_connection_that_ends_before_a_write_is_made_anew(patient: Callable[..., Any], here: FakeNode) -> None:
     """Of what was never written no reply is expected, or all that follow would be taken for those of others."""
     here.on = lambda words: b":2\r\n" if words[0] == "WAIT" else array(bulk("ok"))
-    link = await patient(replicas=2)
+    link = await patient(replicas=ReplicaPromise(2))
     assert await end(call(link)) == "ok"
     one = link._of_number[keys.NUMBERS[SHARD]]
     transport = one._transport

@@ -17,6 +17,7 @@ from balances.redis.clients import slow_client
 from balances.redis.sentinel_link import SentinelLink
 from balances.redis.sentinel_primaries import SentinelPrimaries
 from balances.redis.sentinels import SentinelClaim, SentinelWatch, claim_of
+from balances.redis.topology import TopologyWatch
 from tests.balances.test_router import array, bulk
 
 PATIENCE_S = 60.0
@@ -285,3 +286,16 @@ async def test_the_slow_client_asks_no_replica(service: WatchedService) -> None:
         await client.get("x")
     assert ("GET", "x") not in service.old.asked
     await client.aclose()
+
+
+async def test_what_servers_say_instead_of_where_the_primary_is_stands_in_the_error() -> None:
+    """A wrong password, or a server of another kind than the URL says."""
+    server = ScriptedServer(lambda words: b"+OK\r\n" if words[0] == "CLIENT" else b"-ERR it is of another kind\r\n")
+    await server.listen()
+    cluster = TopologyWatch(StoreAddress(f"redis+cluster://{server.place}"))
+    sentinel = SentinelWatch(StoreAddress(f"redis+sentinel://{server.place}/ocs"))
+    for watch in (cluster, sentinel):
+        with pytest.raises(OSError, match="it is of another kind"):
+            await watch.look()
+        await watch.close()
+    server.close()

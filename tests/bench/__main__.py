@@ -24,6 +24,7 @@ from tests.bench import (
     rerating,
     results,
     size,
+    stores,
     whole,
 )
 
@@ -36,7 +37,19 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "whole", "micro", "rating", "rerating", "overload", "radius", "idle", "money", "size"],
+        choices=[
+            "all",
+            "whole",
+            "micro",
+            "rating",
+            "rerating",
+            "overload",
+            "radius",
+            "idle",
+            "money",
+            "size",
+            "stores",
+        ],
         default="all",
     )
     parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
@@ -66,6 +79,8 @@ def main() -> None:
         found["idle"] = asyncio.run(idle.measure(2 * options.seconds))
     if options.what in ("all", "money"):
         found["money"] = asyncio.run(money.measure(options.seconds))
+    if options.what == "stores":  # four to six processes beside the server
+        found["stores"] = asyncio.run(stores.measure(options.seconds))
     if options.what == "size":  # takes long, and as much memory as it is asked for
         found["size"] = asyncio.run(size.measure(options.accounts, options.sessions))
     results.show(console, found)

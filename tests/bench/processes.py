@@ -23,6 +23,12 @@ def cpu_s(root: int) -> dict[str, float]:
     return seconds
 
 
+def own_cpu_s(pid: int) -> float:
+    """Seconds of CPU of one process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / TICKS
+
+
 def below(root: int) -> list[int]:
     """All descendants."""
     parents: dict[int, int] = {}

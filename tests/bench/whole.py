@@ -99,19 +99,19 @@ async def measure(durability: Durability, subscribers: int, length: Length, work
 async def _saturated(load_run: LoadRun, server: BenchServer, length: Length) -> tuple[float, float, dict[str, float]]:
     """CCR per second, CPU of ours per CCR, CPU of the server's processes per CCR, the copy to PostgreSQL included."""
     await load_run.saturate(length.in_flight, WARM_S)
-    await _idle(load_run)
+    await idle(load_run)
     before, client_s = await server.cpu_s(), time.process_time()
     load_run.turn_page()
     await load_run.saturate(length.in_flight, length.saturate_s)
     page, client_s = load_run.turn_page(), time.process_time() - client_s
-    await _idle(load_run)
+    await idle(load_run)
     after, rest = await server.cpu_s(), load_run.turn_page()
     count = max(1, page.answered + rest.answered)
     spent = {role: (after[role] - before.get(role, 0.0)) / count * 1e6 for role in after}
     return page.rate, client_s / count * 1e6, spent
 
 
-async def _idle(load_run: LoadRun) -> None:
+async def idle(load_run: LoadRun) -> None:
     await load_run.client.quiet(5.0)
     await asyncio.sleep(SETTLE_S)
 

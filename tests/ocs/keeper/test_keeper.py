@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 import structlog
 from redis.asyncio import Redis
@@ -13,9 +14,11 @@ from balances import keys
 from balances.ledger.months import Month, partitions
 from balances.ledger.reader import StreamReader
 from balances.ledger.supervision import PUT_OFF_MS, SessionRequest
+from balances.redis.clients import slow_client
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import ended
-from balances.redis.primaries import plain
+from balances.redis.primaries import OnePrimary, Primary, plain
+from balances.redis.replicas import ReplicaPromise
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from ocs.clock import now_ms
@@ -242,6 +245,80 @@ async def test_unless_the_operator_chose_otherwise(servers: Servers) -> None:
         await both.until(lambda: both.keeper.stats.copied == 2)
         assert await both.books.balance("alice") == 11
         assert (both.keeper.stats.orphaned, both.keeper.stats.alarms) == (0, 1)
+
+
+class ReplacedPrimary(OnePrimary):
+    """One server, which is said to be of this failover epoch."""
+
+    looks = 0
+
+    def say(self, config_epoch: int) -> None:
+        self._it = self._it._replace(config_epoch=config_epoch)
+
+    async def look(self) -> None:
+        self.looks += 1
+
+
+async def test_a_primary_that_was_replaced_is_not_opened_without_postgres(servers: Servers) -> None:
+    """The operator chose to have no proof; not to go back to a server of which it is known that another one replaced
+    it."""
+    redis = slow_client(servers.redis_url)
+    primaries = ReplacedPrimary(redis)
+    primaries.say(2)
+    async with keeping(servers, without_postgres=True, primaries=primaries) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        primaries.say(1)
+        said = primaries.looks
+        await both.until(lambda: primaries.looks > said + 1)  # what came of the first is done
+        servers.postgres.stop()
+        servers.valkey.restart()
+        await both.until(lambda: "a newer master of 256 shards was open before" in both.keeper.why)
+        assert both.keeper.stats.alarms == 0
+        primaries.say(2)
+        await both.until(lambda: both.keeper.why == "")
+        assert both.keeper.stats.alarms == 1
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.openings == 2, 30)
+    await redis.aclose()
+
+
+class FourPrimaries(OnePrimary):
+    """As of a cluster: each with a quarter of the shards."""
+
+    def all(self) -> Sequence[Primary]:
+        parts = [frozenset(range(first, first + 64)) for first in range(0, keys.SHARDS, 64)]
+        return [Primary(f"primary {min(part)}", self._it.client, part, clustered=True) for part in parts]
+
+
+async def test_openings_leave_one_another_connections(servers: Servers) -> None:
+    """An opening keeps a connection for its lock and needs a second one. Four at once, with two connections for all of
+    them, are opened all the same."""
+    redis = slow_client(servers.redis_url)
+    link = RedisConnection(servers.redis_url, now_ms=now_ms)
+    await link.start(0.05)
+    async with asyncpg.create_pool(servers.pg_dsn, min_size=0, max_size=2) as pool:
+        keeper = Keeper(
+            redis, pool, Store(link), logger(), now_ms=now_ms, token="t", primaries=FourPrimaries(redis)
+        )  # fmt: skip
+        starting = asyncio.create_task(keeper.start())
+        try:
+            async with asyncio.timeout(60):
+                while len(keeper.copies.open_shards) < keys.SHARDS:
+                    await asyncio.sleep(0.02)
+            await starting
+            assert keeper.stats.openings == 4
+        finally:
+            await ended((starting,))
+            await keeper.stop()
+    await link.stop()
+    await redis.aclose()
+
+
+async def test_a_store_with_fewer_replicas_than_are_promised_is_not_opened(servers: Servers) -> None:
+    async with keeping(servers, wait=False, durability="replicated", promise=ReplicaPromise(2)) as both:
+        await both.until(lambda: "it has 0 replicas, and redis.replicas is 2" in both.keeper.refused)
+        assert both.keeper.stats.openings == 0
 
 
 async def test_a_gap_is_closed_by_a_new_opening(servers: Servers) -> None:

@@ -1,5 +1,8 @@
 """Stores that lose money: each setting by name, refused at the start, an alarm at run time, accepted only by name."""
 
+from __future__ import annotations
+
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +17,11 @@ from click.testing import CliRunner
 from balances import keys
 from balances.ledger.reader import connect
 from balances.ledger.risks import SETTINGS, installation, is_new_enough, judge, risks_at, risks_of
+from balances.redis.connection import RedisConnection
+from balances.redis.primaries import plain
+from balances.redis.replicas import ReplicaPromise
 from ocs.cli.root import cli
+from ocs.clock import now_ms
 from ocs.config import load
 from ocs.doctor.finding import Severity
 from ocs.doctor.live_store import examine_live_store
@@ -22,7 +29,8 @@ from ocs.processes.embedded import EmbeddedValkey
 from ocs.stores.guard import refused_at_start, store_troubles
 from tests.balances.ledger.books import close
 from tests.balances.ledger.books import connect as both_stores
-from tests.live_cluster import LiveCluster
+from tests.live_cluster import LiveCluster, free_ports, until
+from tests.live_sentinels import SentinelProcess
 from tests.ocs.keeper.test_keeper import keeping
 from tests.servers import LiveValkey, Servers
 
@@ -84,16 +92,57 @@ def test_it_has_to_have_functions(version: str, enough: bool) -> None:
 async def test_replicated_needs_replicas(redis_url: str) -> None:
     """Without them no call would be answered; and one that is cut off from them would take calls that are lost."""
     redis = connect(redis_url)
-    assert "replicas" not in {risk.name for risk in await risks_of(redis, "everysec")}
-    found = [risk.text for risk in await risks_of(redis, "replicated", 2) if risk.name == "replicas"]
+    assert "replicas" not in {risk.name for risk in await risks_of(plain(redis), "everysec")}
+    found = [
+        risk.text for risk in await risks_of(plain(redis), "replicated", ReplicaPromise(2)) if risk.name == "replicas"
+    ]
     assert found[0].startswith("it has 0 replicas, and redis.replicas is 2")
     assert found[1].startswith("min-replicas-to-write is 0, below redis.replicas = 2")
     await redis.config_set("min-replicas-to-write", 2)
     try:
-        assert len([risk for risk in await risks_of(redis, "replicated", 2) if risk.name == "replicas"]) == 1
+        assert (
+            len(
+                [
+                    risk
+                    for risk in await risks_of(plain(redis), "replicated", ReplicaPromise(2))
+                    if risk.name == "replicas"
+                ]
+            )
+            == 1
+        )
     finally:
         await redis.config_set("min-replicas-to-write", 0)
         await redis.aclose()
+
+
+async def test_replicas_on_disk(redis_url: str, monkeypatch: pytest.MonkeyPatch, settings: StoreSettings) -> None:
+    """It is asked with each write, so an fsync once a second is too seldom; and the server has to know the question."""
+    server, on_disk = plain(connect(redis_url)), ReplicaPromise(1, on_disk=True)
+
+    async def names(durability: str, promise: ReplicaPromise) -> set[str]:
+        return {risk.name for risk in await risks_of(server, durability, promise)}
+
+    assert await names("replicated", ReplicaPromise(1)) == {"replicas"}
+    assert await names("replicated", on_disk) == {"replicas", "appendfsync"}
+    settings.set("appendfsync", "always")
+    assert await names("replicated", on_disk) == {"replicas"}
+    monkeypatch.setattr("balances.ledger.risks.WAITAOF_VERSION", (99, 0))
+    assert await names("replicated", on_disk) == {"replicas", "version"}
+    assert await names("replicated", ReplicaPromise(1)) == {"replicas"}
+    assert await names("always", on_disk) == set()
+    await server.client.aclose()
+
+
+async def test_sentinels_that_are_named_as_a_store(tmp_path: Path) -> None:
+    sentinel = SentinelProcess(tmp_path / "sentinel", free_ports(1)[0], 1, 1_000, 1, None)
+    sentinel.start()
+    try:
+        until(lambda: bool(sentinel.facts()), "it answers")
+        (risk,) = await risks_at(f"redis://127.0.0.1:{sentinel.port}", "always")
+        assert (risk.name, "it is a Sentinel" in risk.text, "redis+sentinel://" in risk.text) == ("kind", True, True)
+    finally:
+        sentinel.kill()
+        sentinel.client.close()
 
 
 async def test_a_cluster_that_refuses_all_calls_for_one_failed_primary(tmp_path: Path) -> None:
@@ -106,6 +155,14 @@ async def test_a_cluster_that_refuses_all_calls_for_one_failed_primary(tmp_path:
     try:
         url = cluster.start()
         assert await risks_at(url, "always") == []
+        (kind,) = await risks_at(f"redis://{cluster.servers[0].name}", "always")
+        assert kind == ("kind", "it is a node of a cluster: redis.url has to name it as redis+cluster://node,node")
+        link = RedisConnection(f"redis://{cluster.servers[0].name}", now_ms=now_ms)
+        await link.start(0)
+        async with asyncio.timeout(60):
+            while "use redis+cluster://" not in link.why:
+                await asyncio.sleep(0.01)
+        await link.stop()
         second = cluster.servers[1]
         second.client.config_set("cluster-require-full-coverage", "yes")
         (risk,) = await risks_at(url, "always")
