@@ -134,7 +134,8 @@ class LadderBuild:
         counts = tuple(msgspec.structs.replace(one, cap=_is_cap(one, parts, dues)) for one in counts)
         terms = self._tariff.terms(now.chain, self._facts, self._inputs, self._exchange)
         steps = [step for part in parts for step in part]
-        ladder = Ladder(tuple(steps), tuple(dues), counts, tag, terms=str(terms))
+        to, rounding = _session_rounding(drafts)
+        ladder = Ladder(tuple(steps), tuple(dues), counts, tag, terms=str(terms), sum_to=to, sum_rounding=rounding)
         check_ladder(ladder)
         said = next((draft.grant for draft in drafts if draft.grant is not None), None)
         whole, blocks, minimum, quantum = (False, False, 0, 0) if beside or said is None else said
@@ -216,10 +217,20 @@ def _paid_by_money(draft: LadderDraft) -> list[Step]:
     return [step for step in draft.steps if step.kind == Kind.MONEY]
 
 
+NOT_ROUNDED: Final = (0, int(SumRounding.UP))
+
+
 def _rounding(drafts: Drafts) -> StepDues:
     """How the price of a line is rounded: as the first of its rows that has it says, until its end."""
-    to, rounding = next((draft.round for draft in drafts if draft.round is not None), (0, SumRounding.UP))
+    said = next((draft for draft in drafts if draft.round is not None), None)
+    to, rounding = NOT_ROUNDED if said is None or said.round is None or said.round_session else said.round
     return StepDues(to=to, rounding=rounding)
+
+
+def _session_rounding(drafts: Drafts) -> tuple[int, int]:
+    """How the sum of the session is rounded that it counts to: the first of its rows that has it says so."""
+    said = next((draft for draft in drafts if draft.round is not None), None)
+    return NOT_ROUNDED if said is None or said.round is None or not said.round_session else said.round
 
 
 def _due(drafts: Drafts, rounding: StepDues) -> StepDues:
@@ -294,7 +305,8 @@ def _goes_on(before: Drafts, after: Drafts) -> bool:
     def same(drafts: Drafts) -> tuple[Any, ...]:
         grades = {draft.grade for draft in drafts}
         tags = drafts[0].terms.tags
-        return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, grades, tags
+        free = drafts[0].free and len(drafts) == 1
+        return _unit(drafts, False), _unit(drafts, True), free, grades, tags, _session_rounding(drafts)
 
     return same(before) == same(after)
 

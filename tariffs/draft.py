@@ -65,6 +65,8 @@ class LadderDraft:
         self.most_ends = False
         self.round: tuple[int, int] | None = None
         """See elements/round.py: to a multiple of so many micro-units, in which direction; None: not said."""
+        self.round_session = False
+        """That is of the sum of the session."""
         self.per_period = False
         """Blocks end with the period of the row's counter."""
         self.free = False

@@ -120,6 +120,11 @@ class Ladder(msgspec.Struct, array_like=True, frozen=True):
     """Held on top of every grant: a price that changes inside it is rounded twice."""
     terms: str = ""
     """Tax and exchange rate, as they stand on usage records."""
+    sum_to: int = 0
+    """What all lines of a session cost together that say the same here is rounded to a multiple of this, each time
+    something is due of one of them (charging.md section 4); 0: it is not. The steps and dues are of what is not rounded
+    yet."""
+    sum_rounding: int = SumRounding.UP
 
     def dues_of(self, step: Step) -> StepDues:
         return self.dues[step.dues - 1] if step.dues else NOTHING_DUE
@@ -148,6 +153,10 @@ def check_ladder(ladder: Ladder) -> None:
             raise ValueError(f"maximum charge out of range: {dues}")
         if not 0 <= dues.to <= EXACT_MAX or dues.rounding not in set(SumRounding):
             raise ValueError(f"rounding out of range: {dues}")
+    if not 0 <= ladder.sum_to <= EXACT_MAX or ladder.sum_rounding not in set(SumRounding):
+        raise ValueError(f"rounding of the session out of range: {ladder.sum_to}, {ladder.sum_rounding}")
+    if ladder.sum_to and any(dues.to for dues in ladder.dues):
+        raise ValueError("a line is rounded by itself or with its session")
 
 
 def tier_of(ladder: Ladder) -> str:

@@ -44,7 +44,7 @@ class Rounding(IntEnum):
 
 
 class SumRounding(IntEnum):
-    """Direction in which the sum that is due of a line is rounded to a multiple of some amount."""
+    """Direction in which the sum that is due of a line, or of a session, is rounded to a multiple of some amount."""
 
     UP = 0
     DOWN = 1
@@ -81,6 +81,27 @@ def largest_sum(due: int, to: int, rounding: int) -> int:
     else:
         more = (to - 1) // 2
     return min(whole * to + more, EXACT_MAX)
+
+
+def most_rounded(amount: int, to: int, rounding: int) -> int:
+    """The most that a sum which is rounded so can grow by while it grows by `amount`, wherever it stands."""
+    if to == 0:
+        return amount
+    whole, part = divmod(amount, to)
+    return (whole + (part > 0 or _passes_a_tie(whole, to, rounding))) * to
+
+
+def largest_covered(money: int, to: int, rounding: int) -> int:
+    """The largest amount, up to 2**53, of which `most_rounded` is at most `money`."""
+    if to == 0:
+        return min(money, EXACT_MAX)
+    whole = min(money, EXACT_MAX) // to
+    return whole * to - _passes_a_tie(whole, to, rounding)
+
+
+def _passes_a_tie(multiples: int, to: int, rounding: int) -> bool:
+    """From one tie to another one an odd number of multiples away: one of them is rounded down, the other one up."""
+    return rounding == SumRounding.HALF_EVEN and to % 2 == 0 and multiples % 2 == 1
 
 
 def blocks_started(units: int, block: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from balances.model.funds import AccountFunds, Mode, credit_of
+from balances.model.sums import SessionSums
 from balances.structs.account import (
     COUNTER_KEPT_MS,
     Account,
@@ -44,6 +45,8 @@ class AccountChange:
         self.short: list[Short] = []
         self.due_ms = 0
         """When supervision has to look at the buckets; 0: no sooner than it knows."""
+        self.sums = SessionSums([])
+        """Of the session that is charged."""
         self.cuts = 0
         """How often use by time was cut."""
         self.generation = 0

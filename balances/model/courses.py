@@ -72,7 +72,7 @@ def is_restarted(charge: Charge, session: Session) -> bool:
 
 def bygones_of(session: Session) -> list[Bygone]:
     """The incarnation that ends, as it is kept for reports that come late, before those of earlier ones."""
-    ended = Bygone(session.incarnation, session.token, session.began_ms, session.lines)
+    ended = Bygone(session.incarnation, session.token, session.began_ms, session.lines, session.sums)
     return [ended, *session.bygone][:BYGONES_KEPT]
 
 

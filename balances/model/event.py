@@ -23,13 +23,14 @@ from balances.model.reached import check_limits
 from balances.model.refund import refund_events
 from balances.model.repeats import judge
 from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
+from balances.model.sums import counted
 from balances.model.thresholds import check_thresholds
 from balances.packing import unpack_ladder
 from balances.structs.account import CounterAmount, Take
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
 from balances.structs.charge import Action, Ask, Charge, Flag, Reply, Result, Suspense
 from balances.structs.session import Answer, IdempotencyRecord, Line, PaidAmount
-from tariffs.ladder import Counted, Ladder
+from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
 
 
@@ -58,24 +59,33 @@ def event_longer(decision: EventDecision) -> int:
 def pays_both(decision: EventDecision, *asks: Ask) -> bool:
     """There is money for all of them."""
     funds, event_ms = decision.change.funds(Mode.OPEN, {}), decision.charge.event_ms
+    sums = decision.change.sums.copy()
     for ask in asks:
         want, ladder = wanted(ask, event=True), asked_ladder(ask)
         if ladder is not None:
             line, price = fresh_line(ask, 0), asked_price(ask)
-            units = climb_on(decision.change, price, line, want, funds, at_ms=event_ms, unit=ask.unit, grant=True).units
+            units = climb_on(
+                decision.change, price, line, want, funds, at_ms=event_ms, unit=ask.unit, grant=True, sums=sums
+            ).units
             if want and (units == 0 or (ask.whole and units < want)):
                 return False
     return True
 
 
 def note_paid(
-    decision: EventDecision, paid: IdempotencyRecord, ladder: Ladder, takes: Sequence[Take], charged: int, money: int
+    decision: EventDecision,
+    paid: IdempotencyRecord,
+    ladder: Ladder,
+    takes: Sequence[Take],
+    charged: int,
+    exact: int,
+    money: int,
 ) -> None:
     """Note what was paid and what was counted, for a refund."""
     change = decision.change
     paid.takes += [PaidAmount(take.bucket, take.amount, change.sure_bucket(take.bucket).kind) for take in takes]
     for count in ladder.counts:
-        raised = charged if count.what == Counted.UNITS else money
+        raised = counted(count, charged, exact, money)
         if raised and (counter := change.counter_of(count.key)):
             paid.counted.append(CounterAmount(count.key, raised, count.what, counter.until_ms))
 
@@ -102,7 +112,7 @@ def settle_event(
         ladder = unpack_ladder(packed)
         part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
         counters, end_ms = change.counter_snapshot(ladder, at_ms), at_ms + part * ms
-        money, takes, charged = settle(
+        money, takes, charged, exact = settle(
             change, line, ladder, part, min(granted, part), own, end_ms, change.now_ms, len(change.usages)
         )
         at_ms, granted, cost = at_ms + charged * ms, max(granted - part, 0), cost + money
@@ -121,7 +131,7 @@ def settle_event(
             at_ms=at_ms,
             counters=counters,
         )
-        note_paid(decision, paid, ladder, takes, charged, money)
+        note_paid(decision, paid, ladder, takes, charged, exact, money)
     repool(change, line, own, 0, at_ms)
     return cost
 
@@ -146,6 +156,7 @@ def debit_event(decision: EventDecision, ask: Ask, why: int, paid: IdempotencyRe
             at_ms=event_ms,
             unit=ask.unit,
             grant=True,
+            sums=change.sums.copy(),
             most=payable(change, line),
         ).units
         if units == 0 or (ask.whole and units < want):
@@ -183,6 +194,7 @@ def debit_events(decision: EventDecision, paid: IdempotencyRecord) -> None:
 
 
 def enquire_one(decision: EventDecision, ask: Ask, funds: AccountFunds) -> None:
+    """What the lines before came to is in the sums of the change."""
     why, units, cost = ask.refusal, 0, 0
     check = decision.charge.action == Action.CHECK
     if asked_ladder(ask) is not None and why == Result.OK:
@@ -195,6 +207,7 @@ def enquire_one(decision: EventDecision, ask: Ask, funds: AccountFunds) -> None:
             at_ms=decision.charge.event_ms,
             unit=ask.unit,
             grant=check,
+            sums=decision.change.sums,
             most=None if check else EXACT_MAX,
         )
         units, cost = done.units, done.cost

@@ -4,12 +4,17 @@ lua/lib/funds.lua."""
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from balances.model.hours import hours_at
+from balances.model.sums import SessionSums
 from balances.structs.account import MAIN, Account, Bucket, Take
 from tariffs.climb import ENDLESS
+from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
+
+EXACT: Final = -1
+"""In the place of a bucket: what a line came to before its session is rounded."""
 
 
 class Mode(IntEnum):
@@ -65,7 +70,15 @@ class AccountFunds:
         """Limits are not looked at."""
         self.granting = False
         """It is a grant: buckets behind a blocker do not pay."""
+        self._sums: SessionSums | None = None
+        self._ladder: Ladder | None = None
         self._journal: list[tuple[int, int]] = []
+
+    def round_by(self, sums: SessionSums, ladder: Ladder) -> None:
+        """From here on money is what a line comes to before its session is rounded; taken is what is due of that.
+        `sums`: without it."""
+        self._sums, self._ladder = (sums, ladder) if ladder.sum_to else (None, None)
+        self.taken[EXACT] = 0
 
     def end_of(self, bucket: Bucket) -> int:
         """From when on it no longer pays, 0: never. Its validity may begin with its first use."""
@@ -118,13 +131,19 @@ class AccountFunds:
         payers = [Payer(bucket.id, mode) for mode in modes for bucket in self.paying(kind, scope, mode)]
         return [*payers, Payer(MAIN, None)] if owing else payers
 
+    def _within(self, money: int) -> int:
+        if self._sums is None or self._ladder is None:
+            return money
+        return self._sums.within(self._ladder, money, self.taken[EXACT])
+
     def available(self, kind: int, scope: str, payer: Payer | None = None) -> int:
         mode = payer.mode if payer is not None else self.mode
         if mode is None:
             return ENDLESS
         paying = self.paying(kind, scope, mode)
         free = sum(self.free_of(one, mode) for one in paying if payer is None or payer.bucket == one.id)
-        return min(max(free, 0), EXACT_MAX)
+        free = min(max(free, 0), EXACT_MAX)
+        return self._within(free) if kind == Kind.MONEY else free
 
     def _take_free(self, kind: int, scope: str, amount: int, mode: Mode) -> int:
         for bucket in self.paying(kind, scope, mode):
@@ -135,6 +154,10 @@ class AccountFunds:
         return amount
 
     def take(self, kind: int, scope: str, amount: int, payer: Payer | None = None) -> None:
+        if kind == Kind.MONEY and self._sums is not None and self._ladder is not None:
+            due = self._sums.due(self._ladder, amount, self.taken[EXACT])
+            self.note(EXACT, amount)
+            amount = due
         if payer is not None:
             self.note(payer.bucket, amount)
             return
@@ -157,5 +180,5 @@ class AccountFunds:
         del self._journal[mark:]
 
     def takes(self) -> list[Take]:
-        order = dict.fromkeys(bucket for bucket, _ in self._journal)
+        order = dict.fromkeys(bucket for bucket, _ in self._journal if bucket != EXACT)
         return [Take(bucket, self.taken[bucket]) for bucket in order if self.taken[bucket]]

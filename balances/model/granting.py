@@ -9,6 +9,7 @@ from balances.model.funds import AccountFunds, Mode
 from balances.model.limits import add_limited, is_limited, left_of_limit, limits_left
 from balances.model.lines import countable, hold, ladder_of, release
 from balances.model.spans import PriceSpan, climb_on, hours_change, ms_per_unit
+from balances.model.sums import SessionSums
 from balances.packing import unpack_ladder
 from balances.structs.account import Bucket, Take
 from balances.structs.blob import blob_of
@@ -29,6 +30,8 @@ class Asking:
         self.ladder = unpack_ladder(blob_of(ask.ladder))
         self.priced_by = PriceSpan(blob_of(ask.dearest) or blob_of(ask.ladder))
         self.got = 0
+        self.sums = SessionSums([], held=True)
+        """What is held for it comes to this before its session is rounded."""
         self.grade: str | None = None
         """Of what was granted; None before."""
         self.is_out = False
@@ -64,6 +67,7 @@ class Granting:
             at_ms=self._event_ms + one.got * ms,
             unit=ask.unit,
             grant=keep,
+            sums=one.sums if keep else one.sums.copy(),
             of_line=one.line,
             grade=one.grade,
             most=None if keep else EXACT_MAX,
@@ -355,6 +359,7 @@ class Granting:
             at_ms=self._event_ms + one.got * ms,
             unit=one.ask.unit,
             grant=True,
+            sums=one.sums.copy(),
             of_line=one.line,
             grade=grade,
         ).units

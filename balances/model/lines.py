@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from balances.model.account import AccountChange, whole_of
 from balances.model.funds import AccountFunds, Mode
 from balances.model.spans import PriceSpan, climb_on, ms_per_unit
+from balances.model.sums import SessionSums, counted
 from balances.packing import unpack_ladder
 from balances.structs.account import MAIN, Bucket, Counter, Take
 from balances.structs.blob import blob_of, raw_of
@@ -96,9 +97,9 @@ def repool(change: AccountChange, line: Line, own: dict[int, int], unused: int, 
 
 def _worth(change: AccountChange, line: Line, units: int, at_ms: int) -> int:
     price, funds = PriceSpan(blob_of(line.ladder)), change.funds(Mode.ALONE, {})
-    position = copy.copy(line)
+    position, sums = copy.copy(line), SessionSums([], held=True)
     return climb_on(
-        change, price, position, units, funds, at_ms=at_ms, unit=line.unit, grant=False, most=EXACT_MAX
+        change, price, position, units, funds, at_ms=at_ms, unit=line.unit, grant=False, sums=sums, most=EXACT_MAX
     ).cost
 
 
@@ -191,11 +192,11 @@ def settle(
     at_ms: int,
     since_ms: int,
     index: int,
-) -> tuple[int, list[Take], int]:
+) -> tuple[int, list[Take], int, int]:
     """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
     from whatever is free, and then from the main bucket. Of time they are a piece in which nothing changes
     (spans.py). Returns the money, who paid, and the units charged: fewer where an amount would pass 2**53
-    (charging.md section 2)."""
+    (charging.md section 2), and what they came to before the session is rounded."""
     ms = ms_per_unit(line.unit)
     from_ms = at_ms - used * ms
     within = min(used, granted)
@@ -205,9 +206,13 @@ def settle(
     beyond_ms = from_ms + within * ms if ms else at_ms  # and what no grant is there for counts when it is reported
     lapse_ahead(line, funds.used_ms if within else beyond_ms)
     values = change.counter_values(ladder, with_held=False, at_ms=from_ms)
-    most = payable(change, line)
-    done = climb(ladder, line, within, values, funds, at_ms=from_ms, ms_per_unit=ms, grant=False, most=most)
-    cost, covered = done.cost, done.units
+    sums, most = change.sums, payable(change, line)
+    funds.round_by(sums, ladder)
+    may = sums.within(ladder, most)
+    done = climb(ladder, line, within, values, funds, at_ms=from_ms, ms_per_unit=ms, grant=False, most=may)
+    exact, covered = done.cost, done.units
+    cost = sums.due(ladder, exact)
+    sums.add(ladder, exact)
     takes = pay_from(funds, own)
     if used > within and covered == within:
         repool(change, line, own, 0, at_ms)  # others' money on the same tier must not pay it
@@ -218,8 +223,9 @@ def settle(
         for take in takes:
             funds.note(take.bucket, take.amount)
         for count in ladder.counts:
-            value = values.get(count.key, 0) + (within if count.what == Counted.UNITS else cost)
+            value = values.get(count.key, 0) + counted(count, within, exact, cost)
             values[count.key] = min(value, EXACT_MAX)
+        funds.round_by(sums, ladder)
         done = climb(
             ladder,
             line,
@@ -229,15 +235,16 @@ def settle(
             at_ms=from_ms + within * ms,
             ms_per_unit=ms,
             grant=False,
-            most=most - cost,
+            most=sums.within(ladder, most - cost),
         )
-        cost, covered = cost + done.cost, covered + done.units
+        cost, exact, covered = cost + sums.due(ladder, done.cost), exact + done.cost, covered + done.units
+        sums.add(ladder, done.cost)
         takes = funds.takes()
     debit(change, takes, index)
     for count in ladder.counts:
-        change.count_usage(count, from_ms, covered if count.what == Counted.UNITS else cost, 0)
+        change.count_usage(count, from_ms, counted(count, covered, exact, cost), 0)
     line.debited += cost
-    return cost, takes, covered
+    return cost, takes, covered, exact
 
 
 def ladder_of(line: Line) -> Ladder:

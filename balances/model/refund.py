@@ -93,6 +93,7 @@ def worth_of(decision: ChargeDecision, ask: Ask) -> int:
         at_ms=decision.charge.event_ms,
         unit=ask.unit,
         grant=False,
+        sums=decision.change.sums.copy(),
         with_held=False,
         most=EXACT_MAX,
     )

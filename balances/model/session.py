@@ -31,6 +31,7 @@ from balances.model.repeats import (
     remember_answer,
 )
 from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
+from balances.model.sums import SessionSums
 from balances.model.thresholds import check_thresholds
 from balances.packing import unpack_ladder
 from balances.structs.account import CounterAmount
@@ -202,6 +203,7 @@ def find_session(decision: SessionDecision, stored: Session | None) -> Reply | N
         return Reply("lapsed")
     if decision.bygone is not None:
         decision.session.lines, decision.incarnation = decision.bygone.lines, decision.bygone.incarnation
+    decision.change.sums = SessionSums((decision.bygone or decision.session).sums)
     return None
 
 
@@ -414,7 +416,7 @@ def settle_report(
         if ladder is not None:
             by, since_ms = unpack_ladder(packed), decision.since_ms[id(line)]
             counters, end_ms = change.counter_snapshot(by, from_ms), from_ms + part * ms
-            cost, _, charged = settle(change, line, by, part, granted, own, end_ms, since_ms, len(change.usages))
+            cost, _, charged, _ = settle(change, line, by, part, granted, own, end_ms, since_ms, len(change.usages))
             granted, from_ms, before = max(granted - part, 0), from_ms + charged * ms, packed
         left -= charged
         going = 0 < part == charged and left > 0
@@ -562,6 +564,7 @@ def note_unpaid(decision: SessionDecision) -> None:
                 at_ms=charge.event_ms,
                 unit=line.unit,
                 grant=True,
+                sums=SessionSums([], held=True),
                 of_line=line,
             )
             why = Result.OK if further.units == least else Result.CREDIT_LIMIT

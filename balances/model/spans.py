@@ -16,13 +16,14 @@ import msgspec
 from balances.model.funds import AccountFunds
 from balances.model.hours import hours_at
 from balances.model.limits import add_limited, is_limited, limits_left, note_counted
+from balances.model.sums import SessionSums, counted
 from balances.packing import unpack_ladder
 from balances.structs.account import Account, Bucket, Counter, CounterWindow
 from balances.structs.blob import blob_of
 from balances.structs.charge import CUTS_MAX, NextPrice
 from balances.structs.session import Line
 from tariffs.climb import Climbed, climb, lapse_ahead
-from tariffs.ladder import Count, Counted, Ladder, Step
+from tariffs.ladder import Count, Ladder, Step
 from tariffs.units import Kind, blocks_started
 
 
@@ -122,16 +123,22 @@ def climb_piece(
     grade: str | None,
     most: int | None,
     taken: dict[str, int],
-) -> Climbed:
-    """`climb` of one piece; a grant ends where a limit is reached. taken: gets what the piece feeds the limits with"""
+    sums: SessionSums,
+) -> tuple[Climbed, int]:
+    """`climb` of one piece, and what it came to before its session is rounded; a grant ends where a limit is reached.
+    taken, sums: get what the piece feeds limits and sums with"""
     limited = grant and is_limited(ladder)
     if limited:
         left_units, left_money = limits_left(change, funds, ladder)
         units, most = min(units, left_units), left_money if most is None else min(most, left_money)
+    funds.round_by(sums, ladder)
+    most = None if most is None else sums.within(ladder, most)
     found = climb(ladder, line, units, values, funds, at_ms=at_ms, ms_per_unit=ms, grant=grant, grade=grade, most=most)
+    exact, found.cost = found.cost, sums.due(ladder, found.cost)
+    sums.add(ladder, exact)
     if limited:
         add_limited(taken, ladder, found.units, found.cost)
-    return found
+    return found, exact
 
 
 def climb_on(
@@ -144,13 +151,17 @@ def climb_on(
     at_ms: int,
     unit: int,
     grant: bool,
+    sums: SessionSums,
     with_held: bool = True,
     of_line: Line | None = None,
     grade: str | None = None,
     most: int | None = None,
 ) -> Climbed:
     """`climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees
-    are raised for that alone. with_held, of_line: see AccountChange.counter_values"""
+    are raised for that alone. The cost is what is due. with_held, of_line: see AccountChange.counter_values
+
+    sums:  of the session, or of a grant; raised
+    """
     account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
     funds.granting, funds.is_timed = grant, ms > 0
@@ -167,7 +178,7 @@ def climb_on(
             part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
             values = change.counter_values(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
             grade = climbed.grade
-            one = climb_piece(
+            one, exact = climb_piece(
                 change,
                 ladder,
                 line,
@@ -180,6 +191,7 @@ def climb_on(
                 grade=grade,
                 most=None if most is None else most - climbed.cost,
                 taken=taken,
+                sums=sums,
             )
             climbed.units += one.units
             climbed.cost += one.cost
@@ -190,7 +202,7 @@ def climb_on(
             if account.counters is kept:
                 account.counters = copy.deepcopy(kept)
             for count in ladder.counts:
-                change.count_usage(count, at_ms, one.units if count.what == Counted.UNITS else one.cost, 0)
+                change.count_usage(count, at_ms, counted(count, one.units, exact, one.cost), 0)
             at_ms += one.units * ms
     finally:
         account.counters = kept

@@ -58,6 +58,15 @@ class CounterReading(msgspec.Struct, array_like=True, gc=False):
     """Instant of the newest report of it."""
 
 
+class RoundedSum(msgspec.Struct, array_like=True, gc=False):
+    """What lines come to that are rounded together, before that (`tariffs.ladder.Ladder.sum_to`)."""
+
+    to: int
+    rounding: int
+    exact: int
+    """Micro-units. Charged of it is what it is rounded to, always."""
+
+
 class Line(msgspec.Struct, array_like=True, gc=False):
     """One rating group + service identifier of a session, or the whole of a single-service one."""
 
@@ -132,6 +141,7 @@ class Bygone(msgspec.Struct, array_like=True, gc=False):
     began_ms: int
     lines: list[Line]
     """They hold nothing."""
+    sums: list[RoundedSum] = []
 
 
 class Session(msgspec.Struct, array_like=True, gc=False):
@@ -184,6 +194,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     """The newest first."""
     identification: str = ""
     """By what `peer` knows it, where that is more than `id`: attributes of RADIUS as hex (RFC 5176 section 3)."""
+    sums: list[RoundedSum] = []
+    """Of lines that are rounded with their session, those of each rounding."""
 
 
 class PaidAmount(msgspec.Struct, array_like=True, gc=False):

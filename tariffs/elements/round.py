@@ -1,4 +1,4 @@
-"""round: to which amounts the price of a line is rounded."""
+"""round: to which amounts the price of a line, or of a session, is rounded."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tariffs.units import EXACT_MAX, MICRO
 
 
 class Round(TariffElement, frozen=True):
-    """What money pays of a line is a multiple of an amount of the account's currency, at any time (charging.md section
-    4)."""
+    """What money pays of a line, or of all lines of a session together, is a multiple of an amount of the account's
+    currency, at any time (charging.md section 4)."""
 
     key: ClassVar[str] = "round"
     alone: ClassVar[str] = "to"
@@ -24,7 +24,9 @@ class Round(TariffElement, frozen=True):
     to: Amount
     """0.01 is whole cents."""
     rounding: Literal["up", "down", "half_up", "half_even"] = "half_up"
-    """Of the sum of the line."""
+    """Of the sum."""
+    of: Literal["line", "session"] = "line"
+    """What is added up before it is rounded."""
 
     def apply(self, draft: LadderDraft) -> None:
         draft.need_price()
@@ -33,3 +35,4 @@ class Round(TariffElement, frozen=True):
             most = amount(Fraction(EXACT_MAX, MICRO))
             raise ValueError(f"expected `to` in whole micro-units, at least one, at most {most}, not {amount(self.to)}")
         draft.round = int(micro), SUM_ROUNDINGS[self.rounding]
+        draft.round_session = self.of == "session"

@@ -33,14 +33,14 @@ end
 
 -- What one call changes of an account, noted from here on. Time never runs backwards for an account. Nothing of it is kept
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
--- by time was cut.
+-- by time was cut; sums: of the session that is charged.
 function open_change(account, now_ms)
   if is_older(account) then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
   return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, reauthorize = {}, short = {},
-    due_ms = 0, cuts = 0, generation = 0 }
+    due_ms = 0, cuts = 0, generation = 0, sums = {} }
 end
 
 end

@@ -2,7 +2,6 @@
 -- Of whole numbers below 2^53 a quotient that is no whole number lies at least 1 / b below the next one, and is rounded by less
 -- than that: so its whole part is exact. Beyond, fmod is, which takes longer; Lua's % is exact only of 1.
 local EXACT_MAX = 9007199254740991
-local PER_MAX = 67108864
 local fmod, min, max = math.fmod, math.min, math.max
 
 local function div(a, b)
@@ -33,6 +32,7 @@ local function muldiv(a, b, rest, per, rounding)
 end
 
 local function share(amount, part, whole)
+  local PER_MAX = 67108864
   while whole > PER_MAX do whole, part = div(whole, 2), div(part, 2) end -- bounded: 27 halvings
   if whole == 0 then return 0 end
   return (muldiv(amount, part, 0, whole, 1))

@@ -3,15 +3,16 @@
 -- @use lib/repeats
 -- @use lib/matching
 -- @use lib/account
-local fill_course, is_of, bygones_of, incarnation_of, keep_course, counts_since, enter_course
+local fill_session, is_of, bygones_of, incarnation_of, keep_course, counts_since, enter_course
 do -- a script has room for 200 local names
 
 -- A session that was stored before it had these fields.
-function fill_course(session)
+function fill_session(session)
   session[SESSION.origin_state] = session[SESSION.origin_state] or 0
   session[SESSION.token], session[SESSION.began_ms] = session[SESSION.token] or '', session[SESSION.began_ms] or 0
   session[SESSION.lasted_s], session[SESSION.reported_ms] = session[SESSION.lasted_s] or -1, session[SESSION.reported_ms] or 0
   session[SESSION.met_begin], session[SESSION.bygone] = session[SESSION.met_begin] or false, session[SESSION.bygone] or {}
+  session[SESSION.identification], session[SESSION.sums] = session[SESSION.identification] or '', {}
 end
 
 -- Whether the client restarted between two begins: what begins at that instant begins after it.
@@ -62,7 +63,7 @@ end
 -- The incarnation that ends, as it is kept for reports that come late.
 function bygones_of(session)
   local kept = { BYGONE{ incarnation = session[SESSION.incarnation], token = session[SESSION.token],
-    began_ms = session[SESSION.began_ms], lines = session[SESSION.lines] } }
+    began_ms = session[SESSION.began_ms], lines = session[SESSION.lines], sums = session[SESSION.sums] } }
   for _, bygone in ipairs(session[SESSION.bygone]) do
     if #kept < BYGONES_KEPT then kept[#kept + 1] = bygone end
   end

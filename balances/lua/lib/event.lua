@@ -20,11 +20,12 @@ end
 -- There is money for both of two parts that are charged side by side.
 local function pays_both(decision, main, other)
   open_funds(OPEN, {})
+  local sums = summing.copied(decision.change.sums)
   for _, ask in ipairs({ main, other }) do
     local want = wanted(ask, true)
     if ladder_of(ask[ASK.ladder]) then
       local units = climb_on(decision.change, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh_line(ask, 0), want,
-        true, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), true)
+        true, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), true, sums)
       if want > 0 and (units == 0 or (ask[ASK.whole] and units < want)) then return false end
     end
   end
@@ -32,7 +33,7 @@ local function pays_both(decision, main, other)
 end
 
 -- Note what was paid and what was counted, for a refund.
-local function note_paid(decision, paid, ladder, takes, charged, money)
+local function note_paid(decision, paid, ladder, takes, charged, exact, money)
   local account = decision.change.account
   local paid_takes, counted = paid[IDEMPOTENCYRECORD.takes], paid[IDEMPOTENCYRECORD.counted]
   for _, take in ipairs(takes) do
@@ -40,7 +41,7 @@ local function note_paid(decision, paid, ladder, takes, charged, money)
       kind = bucket_of(account, take[TAKE.bucket])[BUCKET.kind] }
   end
   for _, count in ipairs(ladder[LADDER.counts]) do
-    local raised = count[COUNT.what] == COUNTED.UNITS and charged or money
+    local raised = summing.counted(count, charged, exact, money)
     local counter = counter_of(account, count[COUNT.key])
     if raised > 0 and counter then
       counted[#counted + 1] = COUNTERAMOUNT{ key = count[COUNT.key], amount = raised, what = count[COUNT.what],
@@ -61,13 +62,13 @@ local function settle_event(decision, ask, line, units, own, marks, paid)
     local ladder = ladder_of(packed)
     local part = ms > 0 and before_change(change.account, ladder, line, left, from_ms, until_ms, ms) or left
     local counters = counter_snapshot(change.account, ladder, from_ms)
-    local money, taken, charged = settle(change, line, ladder, part, min(granted, part), own, from_ms + part * ms,
+    local money, taken, charged, exact = settle(change, line, ladder, part, min(granted, part), own, from_ms + part * ms,
       change.now_ms, #change.usages)
     from_ms, granted, cost = from_ms + charged * ms, max(granted - part, 0), cost + money
     if charged < part then suspense = left - charged end
     note_usage(decision, ask, ask[ASK.unit], charged, suspense, line[LINE.total], money, charged, RESULT.OK,
       suspense > 0 and bit.bor(marks, FLAG.SUSPENSE) or marks, from_ms, packed, counters)
-    note_paid(decision, paid, ladder, taken, charged, money)
+    note_paid(decision, paid, ladder, taken, charged, exact, money)
   end
   repool(change, line, own, 0, from_ms)
   return cost
@@ -86,7 +87,7 @@ local function debit_event(decision, ask, why, paid)
   elseif why == RESULT.OK and ladder then
     open_funds(OPEN, {})
     units = climb_on(change, packed, ask[ASK.until_ms], ask[ASK.later], position_of(line), countable(account, ladder, want),
-      true, nil, event_ms, ms, true, nil, payable(account, line))
+      true, nil, event_ms, ms, true, summing.copied(change.sums), nil, payable(account, line))
     if units == 0 or (ask[ASK.whole] and units < want) then
       why, units = RESULT.CREDIT_LIMIT, 0
     else -- granted and settled at once: on a tier it costs what comes next, whatever others hold
@@ -126,7 +127,8 @@ local function enquire_one(decision, ask)
   local check = decision.charge[CHARGE.action] == ACTION.CHECK
   if ladder_of(ask[ASK.ladder]) and why == RESULT.OK then
     units, cost = climb_on(decision.change, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh_line(ask, 0),
-      wanted(ask, true), true, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check)
+      wanted(ask, true), true, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check,
+      decision.change.sums)
     local covered = units >= wanted(ask, true)
     decision.enough = decision.enough and covered
     if not covered and not check then why, units, cost = RESULT.TOO_MUCH, 0, 0 end -- a price beyond 2^53

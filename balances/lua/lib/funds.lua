@@ -1,5 +1,6 @@
 -- The balances a climb may use; twin of balances/model/funds.py.
 -- @use lib/hours
+-- @use lib/sums
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
 -- They are of one account from `funds_of` on, and nothing of them is kept from call to call.
@@ -17,7 +18,7 @@ local function funds_of(account, now_ms)
   funds.account, funds.now_ms, funds.subscriber = account, now_ms, ''
   funds.mode, funds.used_ms, funds.taken, funds.own, funds.caps, funds.journal = OPEN, 0, {}, {}, false, {}
   funds.counted, funds.own_counted, funds.rations, funds.unlimited, funds.granting = false, false, false, false, false
-  funds.clock_ms, funds.timed = now_ms, false
+  funds.clock_ms, funds.timed, funds.sums = now_ms, false, false
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 
@@ -89,6 +90,12 @@ local function free_of(bucket, mode)
   return free
 end
 
+-- From here on money is what a line comes to before its session is rounded; taken is what is due of that.
+function summing.round_by(sums, ladder)
+  funds.sums, funds.rounded_by = (ladder[LADDER.sum_to] or 0) > 0 and sums, ladder
+  if funds.sums then funds.taken[summing.EXACT] = 0 end
+end
+
 -- payer: one of funds_payers, or false for all together
 local function funds_available(kind, scope, payer)
   if payer and payer.owes then return math.huge end -- ENDLESS of lib/ladder
@@ -98,7 +105,9 @@ local function funds_available(kind, scope, payer)
       sum = sum + free_of(bucket, mode)
     end
   end
-  return min(max(sum, 0), EXACT_MAX)
+  sum = min(max(sum, 0), EXACT_MAX)
+  if funds.sums and kind == KIND.MONEY then return summing.within(funds.sums, funds.rounded_by, sum, funds.taken[summing.EXACT]) end
+  return sum
 end
 
 -- Those that may pay alone; of what was held and is not enough, those that have something free, and then the debtor
@@ -138,6 +147,11 @@ local function take_free(kind, scope, amount, mode)
 end
 
 function funds_take(kind, scope, amount, payer)
+  if funds.sums and kind == KIND.MONEY then
+    local due = summing.due(funds.sums, funds.rounded_by, amount, funds.taken[summing.EXACT])
+    note(summing.EXACT, amount)
+    amount = due
+  end
   if payer then return note(payer.id, amount) end
   local left = take_free(kind, scope, amount, funds.mode)
   if left > 0 and funds.mode == OWN then left = take_free(kind, scope, left, OPEN) end
@@ -162,20 +176,20 @@ end
 local function open_funds(mode, own)
   funds.mode, funds.own, funds.taken, funds.journal, funds.caps, funds.used_ms = mode, own, {}, {}, false, 0
   funds.counted, funds.own_counted, funds.rations, funds.unlimited, funds.granting = false, false, false, false, false
-  funds.clock_ms, funds.timed = funds.now_ms, false
+  funds.clock_ms, funds.timed, funds.sums = funds.now_ms, false, false
 end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE
 local function funds_takes()
   local journal, takes = funds.journal, {}
-  if #journal == 2 then
+  if #journal == 2 and journal[1] ~= summing.EXACT then
     if journal[2] > 0 then takes[1] = { journal[1], journal[2] } end
     return takes
   end
   local seen = {}
   for i = 1, #journal, 2 do
     local id = journal[i]
-    if not seen[id] then
+    if id ~= summing.EXACT and not seen[id] then
       seen[id] = true
       if funds.taken[id] > 0 then takes[#takes + 1] = { id, funds.taken[id] } end
     end

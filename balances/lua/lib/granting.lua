@@ -4,11 +4,11 @@ local asking_line, grant
 do -- what only a grant uses is named here: a script has room for 200 names
 
 -- A line that may be granted units. PRICED_BY: the ladder that prices the grant; GRADE: of what was granted, nil before;
--- IS_OUT: it is granted nothing, whatever becomes free
-local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF, PRICED_BY, GRADE, IS_OUT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+-- IS_OUT: it is granted nothing, whatever becomes free; SUMS: what is held for it, before its session is rounded
+local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF, PRICED_BY, GRADE, IS_OUT, SUMS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 function asking_line(index, ask, line, want)
-  return { index, ask, line, want, 0 }
+  return { index, ask, line, want, 0, [SUMS] = { held = true } }
 end
 
 -- Climb on from where the line's position stands and hold what that takes; `keep` false only measures.
@@ -18,7 +18,7 @@ local function extend(change, one, units, keep, event_ms)
   local position = keep and one[POSITION] or position_of(one[POSITION])
   units = countable(change.account, one[LADDER_OF], units)
   local covered, _, grade = climb_on(change, one[PRICED_BY], 0, NONE, position, units, true, one[LINE_OF],
-    event_ms + one[GOT] * ms, ms, keep, one[GRADE])
+    event_ms + one[GOT] * ms, ms, keep, keep and one[SUMS] or summing.copied(one[SUMS]), one[GRADE])
   if keep and covered > 0 then
     one[GOT] = one[GOT] + covered
     one[GRADE] = grade or one[GRADE]
@@ -33,7 +33,7 @@ end
 local function covered_of(change, one, units, event_ms, grade)
   local ms = ms_per_unit(one[ASKED][ASK.unit])
   return (climb_on(change, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
-    event_ms + one[GOT] * ms, ms, true, grade))
+    event_ms + one[GOT] * ms, ms, true, summing.copied(one[SUMS]), grade))
 end
 
 local function is_hungry(one)

@@ -13,27 +13,14 @@ local function affordable(step, available, rest)
   return max((muldiv(available, per, slack - rest, price, 1)), 0)
 end
 
--- What is due of blocks that come to this, before it is bounded (round_sum of tariffs/units.py): a multiple of `to`, rounded
--- 0 up, 1 down, 2 half up, 3 half even
+-- What is due of blocks that come to this, before it is bounded
 local function rounded(dues, spent)
-  local amount, to, rounding = max(spent, 0), dues[STEPDUES.to] or 0, dues[STEPDUES.rounding]
-  if to == 0 then return amount end
-  local whole = div(amount, to)
-  local part, more = amount - whole * to, 0
-  if rounding == 0 then more = part > 0 and 1 or 0
-  elseif rounding > 1 and (2 * part > to or (2 * part == to and (rounding == 2 or fmod(whole, 2) == 1))) then more = 1 end
-  return (whole + more) * to
+  return summing.round_sum(max(spent, 0), dues[STEPDUES.to] or 0, dues[STEPDUES.rounding])
 end
 
--- The most that blocks may come to so that at most this is due of them (largest_sum)
+-- The most that blocks may come to so that at most this is due of them
 local function largest(dues, due)
-  local to, rounding = dues[STEPDUES.to] or 0, dues[STEPDUES.rounding]
-  if to == 0 then return min(due, EXACT_MAX) end
-  local whole, more = div(due, to), div(to - 1, 2)
-  if rounding == 0 then more = 0
-  elseif rounding == 1 then more = to - 1
-  elseif rounding == 3 and fmod(whole, 2) == 0 then more = div(to, 2) end
-  return min(whole * to + more, EXACT_MAX)
+  return summing.largest_sum(due, dues[STEPDUES.to] or 0, dues[STEPDUES.rounding])
 end
 
 -- What further blocks may come to so that at most `money` is due for them

@@ -68,7 +68,7 @@ local function repool(change, line, own, unused, at_ms)
   if unused > 0 then
     open_funds(ALONE, {})
     local _, cost = climb_on(change, line[LINE.ladder], 0, NONE, position_of(line), unused, true, nil, at_ms,
-      ms_per_unit(line[LINE.unit]), false)
+      ms_per_unit(line[LINE.unit]), false, { held = true })
     keep = keep - cost
   end
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
@@ -188,7 +188,8 @@ end
 
 -- Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond from
 -- whatever is free, and then from the main bucket. Of time they are a piece in which nothing changes (lib/spans). Returns
--- the money, who paid, and the units charged: fewer where an amount would pass 2^53 (charging.md section 2).
+-- the money, who paid, and the units charged: fewer where an amount would pass 2^53 (charging.md section 2); and what they
+-- came to before the session is rounded.
 local function settle(change, line, ladder, used, granted, own, at_ms, since_ms, index)
   local account = change.account
   local ms = ms_per_unit(line[LINE.unit])
@@ -200,8 +201,11 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
   local beyond_ms = ms > 0 and from_ms + within * ms or at_ms -- and what no grant is there for counts when it is reported
   lapse_ahead(line, within > 0 and funds.used_ms or beyond_ms)
   local values = counter_values(account, ladder, false, from_ms)
-  local most = payable(account, line)
-  local covered, cost = climb(ladder, line, within, values, from_ms, ms, false, nil, most)
+  local sums, most = change.sums, payable(account, line)
+  summing.round_by(sums, ladder)
+  local covered, exact = climb(ladder, line, within, values, from_ms, ms, false, nil, summing.within(sums, ladder, most))
+  local cost = summing.due(sums, ladder, exact)
+  summing.add(sums, ladder, exact)
   local takes = pay_from(own)
   if used > within and covered == within then
     repool(change, line, own, 0, at_ms) -- others' money on the same tier must not pay it
@@ -211,16 +215,19 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
     funds.used_ms, funds.clock_ms = ms > 0 and from_ms or 0, from_ms + within * ms
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
-      local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == COUNTED.UNITS and within or cost)
+      local value = (values[count[COUNT.key]] or 0) + summing.counted(count, within, exact, cost)
       values[count[COUNT.key]] = min(value, EXACT_MAX)
     end
-    local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil, most - cost)
-    covered, cost, takes = covered + more, cost + extra, funds_takes()
+    summing.round_by(sums, ladder)
+    local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil,
+      summing.within(sums, ladder, most - cost))
+    covered, exact, cost, takes = covered + more, exact + extra, cost + summing.due(sums, ladder, extra), funds_takes()
+    summing.add(sums, ladder, extra)
   end
   debit(change, takes, index)
   for _, count in ipairs(ladder[LADDER.counts]) do
-    count_usage(account, count, from_ms, count[COUNT.what] == COUNTED.UNITS and covered or cost, 0)
+    count_usage(account, count, from_ms, summing.counted(count, covered, exact, cost), 0)
   end
   line[LINE.debited] = line[LINE.debited] + cost
-  return cost, takes, covered
+  return cost, takes, covered, exact
 end

@@ -86,7 +86,7 @@ local function worth_of(decision, ask)
   if not ladder_of(ask[ASK.ladder]) or ask[ASK.asked] <= 0 then return 0 end
   open_funds(OPEN, {})
   local priced, cost = climb_on(decision.change, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh_line(ask, 0),
-    ask[ASK.asked], false, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false)
+    ask[ASK.asked], false, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false, {})
   return priced == ask[ASK.asked] and cost or 0
 end
 

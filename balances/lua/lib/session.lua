@@ -99,7 +99,7 @@ local function find_session(decision, stored)
     local session = cmsgpack.unpack(stored)
     decision.session, decision.incarnation = session, session[SESSION.incarnation]
     decision.was_open = session[SESSION.state] == SESSIONSTATE.OPEN
-    if charge[CHARGE.course] ~= COURSE.NONE then fill_course(session) end
+    if not session[SESSION.sums] then fill_session(session) end
     local reply = answer_repeat(decision, session, stored)
     if reply or decision.conflict then return reply end
     local is_new = decision.session ~= session
@@ -121,6 +121,10 @@ local function find_session(decision, stored)
   if charge[CHARGE.covered] and not is_covered(decision) then return { 'lapsed' } end
   local bygone = decision.bygone
   if bygone then session[SESSION.lines], decision.incarnation = bygone[BYGONE.lines], bygone[BYGONE.incarnation] end
+  local kept_with = bygone or session
+  local sums_at = bygone and BYGONE.sums or SESSION.sums
+  kept_with[sums_at] = kept_with[sums_at] or {}
+  decision.change.sums = kept_with[sums_at]
 end
 
 -- What was authorised before the session began holds nothing any more. A session that was heard of before had its own: this
@@ -449,7 +453,7 @@ local function note_unpaid(decision)
         local least = position[LINE.paid_ahead] + 1
         open_funds(OPEN, {})
         local further = climb_on(change, packed, reach_ms, ask[ASK.later], position, least, true, line, event_ms,
-          ms_per_unit(line[LINE.unit]), true)
+          ms_per_unit(line[LINE.unit]), true, { held = true })
         if further < least then why = RESULT.CREDIT_LIMIT end
       end
       line[LINE.final] = why == RESULT.CREDIT_LIMIT or why == RESULT.DENIED

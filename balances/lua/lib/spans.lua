@@ -119,30 +119,44 @@ end
 
 end
 
--- `climb` of one piece; a grant ends where a limit is reached. taken: gets what the piece feeds the limits with
-local function climb_piece(change, ladder, line, units, values, at_ms, ms, grant, grade, most, taken)
-  if not grant or not is_limited(ladder) then return climb(ladder, line, units, values, at_ms, ms, grant, grade, most) end
-  local left_units, left_money = limits_left(change.account, ladder)
-  local covered, cost, found = climb(ladder, line, min(units, left_units), values, at_ms, ms, grant, grade,
-    min(most or ENDLESS, left_money))
-  add_limited(taken, ladder, covered, cost)
-  return covered, cost, found
+-- `climb` of one piece, and last what it came to before its session is rounded; a grant ends where a limit is reached.
+-- taken, sums: get what the piece feeds limits and sums with
+local function climb_piece(change, ladder, line, units, values, at_ms, ms, grant, grade, most, taken, sums)
+  local limited, left_units, left_money = grant and is_limited(ladder), ENDLESS, ENDLESS
+  if limited then
+    left_units, left_money = limits_left(change.account, ladder)
+    units, most = min(units, left_units), min(most or ENDLESS, left_money)
+  end
+  if (ladder[LADDER.sum_to] or 0) == 0 then
+    local covered, cost, found = climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
+    if limited then add_limited(taken, ladder, covered, cost) end
+    return covered, cost, found, cost
+  end
+  summing.round_by(sums, ladder)
+  if not grant then most = most or EXACT_MAX end
+  local covered, exact, found = climb(ladder, line, units, values, at_ms, ms, grant, grade, most and summing.within(sums, ladder, most))
+  local cost = summing.due(sums, ladder, exact)
+  summing.add(sums, ladder, exact)
+  if limited then add_limited(taken, ladder, covered, cost) end
+  return covered, cost, found, exact
 end
 
 -- `climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees are
--- raised for that alone. with_held, of_line: see counter_values
-local function climb_on(change, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
+-- raised for that alone. The cost is what is due. with_held, of_line: see counter_values. sums: of the session, or of a
+-- grant; raised
+local function climb_on(change, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, sums, grade, most)
   local account, ladder = change.account, ladder_of(packed)
   funds.used_ms, funds.granting, funds.clock_ms, funds.timed = ms > 0 and at_ms or 0, grant, at_ms, ms > 0
   lapse_ahead(line, at_ms)
-  if ms == 0 and not (grant and is_limited(ladder)) then
+  funds.sums = false
+  if ms == 0 and not (grant and is_limited(ladder)) and (ladder[LADDER.sum_to] or 0) == 0 then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
     return climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
   end
   local taken = {}
   if ms == 0 then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
-    local covered, cost, found = climb_piece(change, ladder, line, units, values, at_ms, ms, grant, grade, most, taken)
+    local covered, cost, found = climb_piece(change, ladder, line, units, values, at_ms, ms, grant, grade, most, taken, sums)
     note_counted(taken)
     return covered, cost, found
   end
@@ -153,8 +167,8 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
     ladder = ladder_of(packed)
     local part = before_change(account, ladder, line, units - covered, at_ms, until_ms, ms)
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
-    local got, paid, found = climb_piece(change, ladder, line, part, values, at_ms, ms, grant, grade, most and most - cost,
-      taken)
+    local got, paid, found, exact = climb_piece(change, ladder, line, part, values, at_ms, ms, grant, grade,
+      most and most - cost, taken, sums)
     covered, cost, grade = covered + got, cost + paid, found or grade
     if got < part or covered == units or change.cuts >= CUTS_MAX then break end
     change.cuts = change.cuts + 1
@@ -166,7 +180,7 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
       account[ACCOUNT.counters] = copies
     end
     for _, count in ipairs(ladder[LADDER.counts]) do
-      count_usage(account, count, at_ms, count[COUNT.what] == COUNTED.UNITS and got or paid, 0)
+      count_usage(account, count, at_ms, summing.counted(count, got, exact, paid), 0)
     end
     at_ms = at_ms + got * ms
     funds.used_ms, funds.clock_ms = at_ms, at_ms

@@ -11,7 +11,7 @@
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
--- @fields ACCOUNT 21 BUCKET 16 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 30
+-- @fields ACCOUNT 21 BUCKET 16 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 29 LINE 25 TAKE 2 ANSWER 6 RECORD 30
 -- @fields ENTRY 10 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
@@ -27,7 +27,7 @@ local bor = bit.bor
 local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
 -- How a charge ends, and a session, that is not of a client which runs it by itself (charging.md 8).
 local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', '', 0, -1) .. '\144\0\194',
-  pack('', 0, -1, 0, false) .. '\144' .. pack('')
+  pack('', 0, -1, 0, false) .. '\144' .. pack('') .. '\144'
 -- What a request says of a session that its client runs, by its phase; use that is recorded says one of the last two.
 local COURSES = { [PHASE.START] = COURSE.BEGINS, [PHASE.UPDATE] = COURSE.GOES_ON, [PHASE.STOP] = COURSE.ENDS }
 
@@ -62,7 +62,7 @@ local function price_of(packed)
     if is_limited(ladder) then return false end -- of one subscriber: not kept
     local step = ladder[LADDER.steps][1]
     local is_one = #ladder[LADDER.steps] == 1 and #ladder[LADDER.dues] == 0 and #ladder[LADDER.counts] == 0
-      and ladder[LADDER.slack] == 0 and step[STEP.kind] == KIND.MONEY and step[STEP.reach] == 0 and step[STEP.counter] == ''
+      and ladder[LADDER.slack] == 0 and (ladder[LADDER.sum_to] or 0) == 0 and step[STEP.kind] == KIND.MONEY and step[STEP.reach] == 0 and step[STEP.counter] == ''
       and step[STEP.until_ms] == 0 and not step[STEP.stop] and step[STEP.grade] == '' and not step[STEP.single]
       and step[STEP.ends_ms] == 0
     price = is_one and { step[STEP.block], step[STEP.price], step[STEP.per], step[STEP.rounding],
@@ -404,6 +404,7 @@ local function course_after(stored, at, opened_ms, course, token, began_ms, last
     at = byte(stored, bygones_at + 1) == EMPTY and bygones_at + 1 or read(stored, 1, bygones_at)
     bygones = sub(stored, bygones_at + 1, at)
     at, known_by = read(stored, 1, at)
+    if byte(stored, at + 1) ~= EMPTY then return nil end -- some of its lines are rounded together
     if is_of(token, began_ms, restarted_ms, was, began) == false then return nil end
     if token ~= '' and token ~= was and bygones ~= '\144' then return nil end -- of one of these, perhaps
     if met_begin then since_ms = began > 0 and min(began, opened_ms) or opened_ms end
@@ -416,7 +417,7 @@ local function course_after(stored, at, opened_ms, course, token, began_ms, last
     if lasted_s >= 0 then lasted = lasted_s end
   end
   if identification ~= '' then known_by = identification end
-  return pack(was, began, lasted, reported_ms, met_begin) .. bygones .. pack(known_by), since_ms
+  return pack(was, began, lasted, reported_ms, met_begin) .. bygones .. pack(known_by) .. '\144', since_ms
 end
 
 local function steady_session(charge, packed, stored, adopted)

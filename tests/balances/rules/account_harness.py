@@ -59,9 +59,13 @@ def bundle(kind: int, block: int = 1) -> Step:
     return Step(kind, "data", block, block)
 
 
-def ladder(*steps: Step, counts: Sequence[Count] = (), tag: str = "t@1", **due: Any) -> Ladder:
+def ladder(
+    *steps: Step, counts: Sequence[Count] = (), tag: str = "t@1", session: tuple[int, int] = (0, 0), **due: Any
+) -> Ladder:
+    """session: to what its sum is rounded, and how"""
     dues = (StepDues(**due),) if any(due.values()) else ()
-    made = Ladder(tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps), dues, tuple(counts), tag)
+    placed = tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps)
+    made = Ladder(placed, dues, tuple(counts), tag, sum_to=session[0], sum_rounding=session[1])
     check_ladder(made)  # of a ladder that rating cannot make the twins may think differently
     return made
 
