@@ -25,6 +25,7 @@ from tariffs.notation import Column, Quantity
 from tariffs.price import StartPosition, traced
 from tariffs.rating import in_force, rate
 from tariffs.row import PriceRow
+from tariffs.session_total import SessionTotal
 from tariffs.tariff import Chain, NextPricing, Rated, Tariff
 from tariffs.terms import CurrencyExchange, Terms
 from tariffs.units import Kind
@@ -306,6 +307,7 @@ def used(rated: Rated, unit: Kind, units: int, at_ms: int) -> tuple[int, list[st
     ms = 1_000 if unit == Kind.SECONDS else 0
     end_ms, line, counters = at_ms + units * ms, StartPosition(), dict[str, int]()
     told: list[str] = []
+    total, ladder = SessionTotal(), rated.ladder
     later = [NextPricing(at_ms, rated), *(rated.later if ms else ())]
     if rated.known_ms and ms:
         raise ValueError("it is longer than can be rated at once")
@@ -319,5 +321,7 @@ def used(rated: Rated, unit: Kind, units: int, at_ms: int) -> tuple[int, list[st
         for count in ladder.counts:
             counters[count.key] = counters.get(count.key, 0) + (part if count.what == Counted.UNITS else paid)
         told += phrases.rungs(ladder, unit, trace)
-        cost, at_ms = cost + paid, at_ms + part * ms
+        cost, at_ms = cost + total.due(ladder, paid), at_ms + part * ms
+    if ladder is not None:
+        told += phrases.session_sum(ladder, total.exact(ladder))
     return cost, told

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from tariffs.climb import Rung
 from tariffs.ladder import Counted, Ladder, Step, StepDues
-from tariffs.units import MICRO, Kind, Rounding, SumRounding
+from tariffs.units import MICRO, Kind, Rounding, SumRounding, round_sum
 
 DIGITS: Final = 12
 """Decimals shown of an amount that has no end."""
@@ -59,8 +59,17 @@ def limit(kind: int | None, value: int, currency: str) -> str:
     return f"{money(value)} {currency}" if kind == Kind.MONEY else quantity(kind, value)
 
 
-def rounded(due: StepDues) -> str:
-    return f"rounded {SUM_DIRECTIONS[SumRounding(due.rounding)]} to {money(due.to)}"
+def rounded(to: int, rounding: int) -> str:
+    return f"rounded {SUM_DIRECTIONS[SumRounding(rounding)]} to {money(to)}"
+
+
+def session_sum(ladder: Ladder, exact: int) -> list[str]:
+    """Of what all lines of the session came to; nothing where they are not rounded together."""
+    if not ladder.sum_to:
+        return []
+    due = round_sum(exact, ladder.sum_to, ladder.sum_rounding)
+    how = rounded(ladder.sum_to, ladder.sum_rounding)
+    return [f"the session so far: {money(exact)}, {how} = {money(due)}"]
 
 
 def instant(at_ms: int, zone: ZoneInfo) -> str:
@@ -112,7 +121,7 @@ def dues(due: StepDues) -> Iterator[str]:
         then = "then nothing more is granted" if due.ends else "then it is free"
         yield f"what money pays costs at most {money(due.most)}, {then}"
     if due.to:
-        yield f"the sum of what money pays is {rounded(due)}"
+        yield f"the sum of what money pays is {rounded(due.to, due.rounding)}"
 
 
 def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> list[str]:
@@ -128,6 +137,8 @@ def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> l
     for place, one in enumerate(ladder.steps, start=1):
         below = level(ladder, unit, one.counter, one.counter_reach, currency)
         text.append(f"{place}. {step(one, unit, zone, below)}")
+    if ladder.sum_to:
+        text.append(f"what the lines of the session cost together is {rounded(ladder.sum_to, ladder.sum_rounding)}")
     text += [f"counts into {count.key}" for count in ladder.counts]
     parts = [part.partition("=") for part in ladder.terms.split(";") if part]
     tags = [f"{name.removeprefix('tag.')} = {unquote(value)}" for name, _, value in parts if name.startswith("tag.")]

@@ -8,7 +8,7 @@ import msgspec
 
 from tariffs.climb import Rung, climb
 from tariffs.ladder import Ladder
-from tariffs.units import Kind
+from tariffs.units import Kind, largest_sum, round_sum
 
 
 class _Open(msgspec.Struct):
@@ -54,10 +54,11 @@ class StartPosition(msgspec.Struct):
 def price_of(
     ladder: Ladder, units: int, *, at_ms: int = 0, ms_per_unit: int = 0, counters: Mapping[str, int] | None = None
 ) -> int:
-    """Money, in micro-units, that `units` of a fresh line cost when no bundle pays."""
-    return climb(
+    """Money, in micro-units, that `units` of a fresh line cost when no bundle pays: the only one of its session."""
+    exact = climb(
         ladder, StartPosition(), units, counters or {}, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False
     ).cost
+    return round_sum(exact, ladder.sum_to, ladder.sum_rounding)
 
 
 def traced(
@@ -69,7 +70,7 @@ def traced(
     ms_per_unit: int,
     line: StartPosition | None = None,
 ) -> tuple[int, list[Rung]]:
-    """As `price_of`, with the rungs; from where `line` stands, which is moved."""
+    """As `price_of`, before its session is rounded, with the rungs; from where `line` stands, which is moved."""
     trace: list[Rung] = []
     climbed = climb(
         ladder,
@@ -94,7 +95,8 @@ def units_for(
     ms_per_unit: int = 0,
     counters: Mapping[str, int] | None = None,
 ) -> int:
-    """Units (at most `most`) of a fresh line that `money` covers in whole blocks."""
+    """Units (at most `most`) of a fresh line that `money` covers in whole blocks; as `price_of`."""
+    money = largest_sum(money, ladder.sum_to, ladder.sum_rounding) if ladder.sum_to else money
     return climb(
         ladder, StartPosition(), most, counters or {}, _Open(money), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=True
     ).units

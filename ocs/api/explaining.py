@@ -15,6 +15,7 @@ from ocs.backoffice.explanations import inputs_of
 from tariffs import phrases
 from tariffs.calendar import zone
 from tariffs.replay_trace import PieceTrace, Recorded, trace_pieces
+from tariffs.session_total import SessionTotal
 from tariffs.units import Kind
 
 PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] = {
@@ -39,7 +40,21 @@ def told(pieces: Sequence[UsagePiece]) -> list[schema.PieceExplained]:
     for line in lines.values():
         for piece, trace in zip(line, trace_pieces(_recorded(line)), strict=True):
             traces[piece.epoch, piece.n, piece.line] = trace
-    return [_piece(piece, traces.get((piece.epoch, piece.n, piece.line))) for piece in pieces]
+    totals: dict[tuple[int, ...], SessionTotal] = {}
+    return [_piece(piece, _rounded(piece, traces.get((piece.epoch, piece.n, piece.line)), totals)) for piece in pieces]
+
+
+def _rounded(
+    piece: UsagePiece, trace: PieceTrace | None, totals: dict[tuple[int, ...], SessionTotal]
+) -> tuple[PieceTrace | None, list[str]]:
+    """What is due of it where its session is rounded, and why. An event is a session of its own."""
+    ladder = unpack_ladder(piece.ladder) if piece.ladder else None
+    if trace is None or ladder is None or not ladder.sum_to:
+        return trace, []
+    key = (piece.epoch, piece.n) if piece.phase == Phase.EVENT else (piece.incarnation,)
+    total = totals.setdefault(key, SessionTotal())
+    due = total.due(ladder, trace.cost)
+    return PieceTrace(trace.rungs, due), phrases.session_sum(ladder, total.exact(ladder))
 
 
 def usage_of(piece: UsagePiece) -> str:
@@ -54,7 +69,8 @@ def _recorded(pieces: Iterable[UsagePiece]) -> Iterable[Recorded]:
         yield Recorded(piece.unit, piece.used, piece.total, piece.at_ms, piece.cost, ladder, piece.counters, units)
 
 
-def _piece(piece: UsagePiece, trace: PieceTrace | None) -> schema.PieceExplained:
+def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> schema.PieceExplained:
+    trace, session = traced
     ladder = unpack_ladder(piece.ladder) if piece.ladder else None
     rungs = trace.rungs if trace else []
     return schema.PieceExplained(
@@ -81,7 +97,7 @@ def _piece(piece: UsagePiece, trace: PieceTrace | None) -> schema.PieceExplained
         else [],
         counters=piece.counters,
         stood=phrases.stood(ladder, piece.unit, piece.counters, piece.currency) if ladder else [],
-        blocks=phrases.rungs(ladder, piece.unit, rungs) if ladder else [],
+        blocks=[*phrases.rungs(ladder, piece.unit, rungs), *session] if ladder else [],
         reproduced=trace is None or trace.cost == piece.cost,
         paid=[
             schema.Payment(

@@ -67,6 +67,7 @@ MEANS: Final = {
     "setup-large": "a set-up fee above the maximum charge",
     "round-nothing": "rounding of what is never anything else",
     "round-charge": "a fee, minimum or maximum charge that is rounded",
+    "round-parts": "lines of one service of which not all are rounded with their session, or not alike",
     "off-large": "more off than a day of use costs",
     "off-maximum": "as much off as the maximum charge, which is of what is left",
     "off-minimum": "a minimum charge that is due although something is off",

@@ -145,6 +145,25 @@ def settings(case: LintCase) -> Iterator[LintFinding]:
                 yield LintFinding("warning", rule, row_name(row), text)
 
 
+def sums(case: LintCase) -> Iterator[LintFinding]:
+    """Lines that one session may have, and that are not all rounded together."""
+    of_service: dict[str, dict[tuple[int, int] | None, PriceRow]] = {}
+    for occurs in case.chains[:RATED_MAX]:
+        try:
+            drafts = case.drafts(occurs)
+        except ValueError:
+            continue  # said by `ladders`
+        if drafts and drafts[0].verdict is RatingVerdict.PRICED and any(one.steps or one.beside for one in drafts):
+            said = next((one for one in drafts if one.round is not None), None)
+            rounding = said.round if said is not None and said.round_session else None
+            of_service.setdefault(occurs.region.service, {}).setdefault(rounding, occurs.rows[0])
+    for service, found in of_service.items():
+        if len(found) > 1:
+            names = listed([f'"{row.name}"' for row in found.values()])
+            text = f"lines of {names} may be of one session, and are not rounded together: what it costs is not rounded"
+            yield LintFinding("warning", "round-parts", f'service "{service}"', text)
+
+
 def _grants(row: PriceRow, draft: LadderDraft) -> Iterator[tuple[str, str]]:
     if draft.grant is None or not draft.steps:
         return
@@ -215,6 +234,8 @@ def _rounding(draft: LadderDraft) -> Iterator[tuple[str, str]]:
             "round-nothing",
             f"each of its blocks costs a multiple of {money(to)}, to which it is rounded: it never is",
         )
+    if draft.round_session:  # these are in the sum, as they are
+        return
     charges = ("set-up fee", draft.fee), ("minimum charge", draft.least), ("maximum charge", draft.most)
     for what, charge in charges:
         if charge % to:
@@ -419,4 +440,4 @@ def _eaten(case: LintCase, one: Guarded, where: str) -> Iterator[LintFinding]:
         yield LintFinding("warning", "discount-large", where, f"{text}: amounts are for each `per` of the price")
 
 
-RULES: Final[tuple[Rule, ...]] = (ladders, ignored, settings, amounts, discounts)
+RULES: Final[tuple[Rule, ...]] = (ladders, ignored, settings, sums, amounts, discounts)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tariffs.build_ladder import sooner
+from tariffs.session_total import SessionTotal
 from tariffs.units import EXACT_MAX, Kind, TooLarge
 from tariffs.whatif.line import Counters, ReplayedEvents, ReplayedGrant, ReplayedLine, Use
 from tariffs.whatif.prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices
@@ -141,6 +142,8 @@ class Replay:
         self._account = account
         self._lines: dict[tuple[str, int, int, int, int], ReplayedLine] = {}
         self._groups: dict[tuple[str, int, int, int], list[ReplayedLine]] = {}
+        self._totals: dict[tuple[Any, ...], SessionTotal] = {}
+        """Of sessions that are rounded, and of events."""
         self._counters = Counters()
         self._events = ReplayedEvents()
         self._piece_of: tuple[Any, ReplayedLine] = None, ReplayedLine()
@@ -276,25 +279,49 @@ class Replay:
         if ms and (made_ms := _before(priced, places, use.from_ms)) < use.from_ms + used * ms:
             return self._pieces(row, more, line, known, use, places, priced, made_ms)
         same = known is not None and known.plain == by.plain
-        if same and not line.differs and not (by.asks and counters.differ(by)):
+        same = same and not line.differs and not (by.asks and counters.differ(by))
+        total = self._total((row[SESSION], row[INCARNATION]), by)
+        if same and total is None:
             line.skip(by, use)
-            new, how = cost, SAME
+            new, exact, how = cost, cost, SAME
         else:
             change_ms = priced.change_ms if line.grant is not None else 0
             if 0 < change_ms <= at_ms and (known is None or change_ms not in known.untils):
                 # No client was told of that change: use without a word about it counts before (charging.md section 6).
                 use = use._replace(from_ms=change_ms - 1)
             try:
-                new, how = line.climb(by, use, counters.values(by, use.from_ms)), AGAIN
+                exact = line.climb(by, use, counters.values(by, use.from_ms))
             except TooLarge:
                 return self._unsaid(row, more, line, known, use, TOO_LARGE)
+            new, how, line.differs = self._due(total, by, exact, cost if same else None)
             if line.estimated:
                 line.estimated = False
                 self.estimated += 1
         if by.counts or (known is not None and known.counts):
             granted_ms = use.from_ms if line.grant is None else line.grant.at_ms
-            counters.fed(known, used, cost, by, new, use.from_ms, granted_ms)
+            counters.fed(known, used, exact if same else cost, by, exact, use.from_ms, granted_ms)
         return row, more, new, how, ""
+
+    def _total(self, key: tuple[Any, ...], by: Known) -> SessionTotal | None:
+        """Of the session, which begins with the first record that is rated again; None: it is not rounded."""
+        if not by.ladder.sum_to:
+            return None
+        if key not in self._totals and len(self._totals) >= LINES_MAX:
+            del self._totals[next(iter(self._totals))]
+        return self._totals.setdefault(key, SessionTotal())
+
+    def _due(self, total: SessionTotal | None, by: Known, exact: int, cost: int | None) -> tuple[int, int, bool]:
+        """Of what a line comes to further, with its session; how that was found, and whether the line differs.
+
+        cost:  the recorded one, where the line comes to the same
+        """
+        if total is None:
+            return exact, AGAIN, True
+        due = total.due(by.ladder, exact)
+        if cost is not None and not total.differs:
+            return cost, SAME, False
+        total.differs = True
+        return due, AGAIN, cost is None
 
     def _pieces(
         self,
@@ -320,7 +347,8 @@ class Replay:
             except TooLarge:
                 return self._unsaid(row, more, line, known, use, TOO_LARGE)
             counters.fed(known, units, before if left == use.units else 0, by, cost, at_ms, at_ms)
-            at_ms, left, new = at_ms + units * 1_000, left - units, new + cost
+            due, _, _ = self._due(self._total((row[SESSION], row[INCARNATION]), by), by, cost, None)
+            at_ms, left, new = at_ms + units * 1_000, left - units, new + due
             pair = places.price(row[CURRENCY], row[GROUP], row[SERVICE_ID], row[INPUTS], at_ms)
             following = _counted(pair[part], row[UNIT])
             by, until_ms = following.known or by, _before(following, places, at_ms)
@@ -397,16 +425,19 @@ class Replay:
             if use.counters:
                 counters.stood(use.counters, by.windows)
             same = known is not None and known.plain == by.plain and not (by.asks and counters.differ(by))
-            if same and not line.differs:
+            same = same and not line.differs
+            exact, total = cost, self._total((row[EPOCH], row[N]), by)
+            if same and total is None:
                 line.skip(by, use)
                 how = SAME
             else:
                 try:
-                    new, how = line.climb(by, use, counters.values(by, at_ms)), AGAIN
+                    exact = line.climb(by, use, counters.values(by, at_ms))
+                    new, how, line.differs = self._due(total, by, exact, cost if same else None)
                 except TooLarge:
                     priced = TOO_LARGE
             if by.counts or (known is not None and known.counts):
-                counters.fed(known, used, cost, by, new, at_ms, at_ms)
+                counters.fed(known, used, exact if same else cost, by, exact, at_ms, at_ms)
         elif priced.how != UNKNOWN:
             new, how = 0, NOT_SOLD if priced.how == REFUSED else AGAIN
         self._events.add((row[EPOCH], row[N]), row[SESSION], used, cost, new, known, by)

@@ -133,6 +133,8 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
         tag=f"t@{rng.randrange(3)}",
         slack=rng.choice((0, 0, 1)),
         terms=rng.choice(("", "tax=190000")),
+        sum_to=rng.choice((0, 0, 0, 7, 10_000)),
+        sum_rounding=rng.randrange(4),
     )
 
 

@@ -135,7 +135,7 @@ class Blockwise:
                 return None
             if not self.fee_paid and not dues.waived:
                 fee = min(dues.fee, self._left(step))
-                if grant and self.funds.available(Kind.MONEY, self._money_scope()) < fee:
+                if grant and self.funds.available(Kind.MONEY, self._money_scope()) < self._due(fee):
                     return None
                 self._pay(Kind.MONEY, self._money_scope(), fee)
                 self.fee_paid = True
@@ -174,8 +174,10 @@ class Blockwise:
         payer = None
         if step.single:
             payers = self.funds.payers(step.kind, step.scope, owing=not grant)
-            payer = next((one for one in payers if self.funds.available(step.kind, step.scope, one) >= amount), None)
-        if grant and (amount > self.funds.available(step.kind, step.scope) or (step.single and payer is None)):
+            due_now = self._due(amount)
+            payer = next((one for one in payers if self.funds.available(step.kind, step.scope, one) >= due_now), None)
+        lacks = self._due(amount) > self.funds.available(step.kind, step.scope)
+        if grant and (lacks or (step.single and payer is None)):
             self.run, self.run_exact, self.run_paid = kept
             return None
         self._pay(step.kind, step.scope, amount, payer)
@@ -232,8 +234,12 @@ class Blockwise:
         self.run_paid += amount
         return amount
 
+    def _due(self, amount: int) -> int:
+        """What is taken for so much more of the line's price."""
+        return amount
+
     def _pay(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
-        self.funds.take(kind, scope, amount, payer)
+        self.funds.take(kind, scope, self._due(amount) if kind == Kind.MONEY else amount, payer)
         if kind == Kind.MONEY:
             self.cost += amount
 

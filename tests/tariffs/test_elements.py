@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import RatingVerdict
 from tariffs.elements.known import BASES, ELEMENTS
+from tariffs.inputs import Inputs
 from tariffs.price import price_of, units_for
-from tariffs.units import Kind
-from tests.tariffs.tables import check, ladder, rated
+from tariffs.rating import rate
+from tariffs.tariff import Rated
+from tariffs.units import Kind, SumRounding
+from tests.tariffs.tables import check, ladder, rated, tariff
 
 
 def test_every_started_megabyte() -> None:
@@ -301,6 +305,52 @@ def test_what_is_rounded_and_in_which_order() -> None:
         900 s   0.07
         """,
     )
+
+
+def test_of_a_session_all_is_rounded_at_once() -> None:
+    """Fee, minimum and maximum are in the sum as they are."""
+    check(
+        """
+        flat    = { price = "0.003", per = "1 s" }
+        setup   = { fee = "0.006" }
+        off     = "0.005"
+        minimum = { charge = "0.014" }
+        maximum = { charge = "0.056" }
+        round   = { to = "0.01", of = "session" }
+        """,
+        """
+        use     cost
+        1 s     0.02      # 0.006 + 0.014
+        7 s     0.02      # 0.006 + 0.021 - 0.005
+        8 s     0.03      # 0.006 + 0.019, half a cent
+        20 s    0.06      # 0.006 + 0.055
+        900 s   0.06      # 0.006 + 0.056
+        """,
+    )
+
+
+def test_no_grant_runs_from_one_rounding_of_the_session_into_another() -> None:
+    text = """
+        [[rows]]
+        when = { time = "night" }
+        flat = { price = "0.001", per = "1 s" }
+        round = { to = "0.01", of = "session"ANOTHER }
+        [[rows]]
+        flat = { price = "0.002", per = "1 s" }
+        round = { to = "0.01", of = "session" }
+    """
+    bands = '[bands.night]\nhours = ["00:00-06:00"]\n'
+
+    def at_night(said: str) -> Rated:
+        catalog = Catalog([tariff(text.replace("ANOTHER", said), bands)])
+        return rate(catalog, [Assignment("t")], "EUR", [(None, None)], Inputs("voice"), 0)[0]
+
+    same, other = at_night(""), at_night(', rounding = "up"')
+    assert same.ladder is not None
+    assert other.ladder is not None
+    assert [len(one.steps) for one in (same.ladder, other.ladder)] == [2, 1]
+    assert other.cut_ms == 6 * 3_600_000
+    assert (other.ladder.sum_to, other.ladder.sum_rounding) == (10_000, SumRounding.UP)
 
 
 @pytest.mark.parametrize("to", ["0.0000001", "0", "10000000000"])

@@ -6,10 +6,11 @@ import pytest
 
 from tariffs import phrases
 from tariffs.catalog import Assignment, Catalog
-from tariffs.explain import Explanation, explain
+from tariffs.explain import Explanation, explain, used
 from tariffs.inputs import Inputs
 from tariffs.notation import Quantity
 from tariffs.units import Kind
+from tests.tariffs import tables
 from tests.tariffs.tables import tariff
 
 
@@ -94,3 +95,18 @@ def test_what_is_excluded() -> None:
         "its time is not peak, and peak holds",
     ]
     assert [span.until[11:19] for span in found.timeline[:1]] == ["01:00:01"]
+
+
+def test_the_rounding_of_a_session_is_told() -> None:
+    one = explained('[[rows]]\nflat = { price = "0.004", per = "1 MB" }\nround = { to = "0.01", of = "session" }')
+    assert "what the lines of the session cost together is rounded half up to 0.01" in one.ladder
+
+
+def test_a_quote_of_a_rounded_session_says_what_it_came_to() -> None:
+    rated = tables.rated('[[rows]]\nflat = { price = "0.004", per = "1 MB" }\nround = { to = "0.01", of = "session" }')
+    cost, told = used(rated, Kind.OCTETS, 2**22, 0)
+    assert cost == 20_000
+    assert told == [
+        "step 1: 4 MB in 4 blocks at 0.004 = 0.016",
+        "the session so far: 0.016, rounded half up to 0.01 = 0.02",
+    ]

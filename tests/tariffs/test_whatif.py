@@ -95,6 +95,17 @@ def test_nor_where_nobody_remembers_when_a_call_was_made(seed: int) -> None:
     assert changed == []
 
 
+@pytest.mark.parametrize("seed", range(300, 308))
+def test_nor_where_sessions_are_rounded(seed: int) -> None:
+    rng = Random(seed)
+    text = random_tariff(rng, simple=True, sums=True)
+    traffic = Traffic(rng, text)
+    traffic.run(80)
+    pieces, ladders = recorded(traffic.world.model)
+    for row, _, new, how, _ in replay(pieces, ladders, draft(text), instants=instants_of(traffic.world.model)):
+        assert (new, how) == (row[engine.COST], SAME), row
+
+
 # --- something changes
 
 
@@ -102,7 +113,7 @@ def test_nor_where_nobody_remembers_when_a_call_was_made(seed: int) -> None:
 def test_what_would_have_been_charged_is_what_charging_charges(seed: int) -> None:
     """The same requests, once charged by one tariff and rated again by another, once charged by that other one."""
     rng = Random(seed)
-    one, other = random_tariff(rng, simple=True), random_tariff(rng, simple=True)
+    one, other = random_tariff(rng, simple=True), random_tariff(rng, simple=True, sums=seed % 2 == 1)
     charged, wanted = (Traffic(Random(seed), text, rich=True, bundles=False, told=False) for text in (one, other))
     charged.run(60)
     wanted.send_again(charged.sent)
@@ -140,6 +151,14 @@ def test_a_set_up_fee_and_a_maximum_are_due_once_for_a_line() -> None:
     session(world, MB, MB, MB, MB)
     fee = FLAT.replace('per = "1 MB" }', 'per = "1 MB" }\nsetup = { fee = "1" }\nmaximum = { charge = "0.025" }')
     assert [new for _, new in costs(again(world, fee))] == [1_010_000, 10_000, 5_000, 0]
+
+
+def test_lines_of_a_session_are_rounded_together_again() -> None:
+    """Six megabytes at 0.01: the sum of each report, to five cents up."""
+    world = World(FLAT)
+    session(world, MB, MB, MB, 3 * MB)
+    rounded = FLAT.replace('per = "1 MB" }', 'per = "1 MB" }\nround = { to = "0.05", rounding = "up", of = "session" }')
+    assert costs(again(world, rounded)) == [(10_000, 50_000), (10_000, 0), (10_000, 0), (30_000, 50_000)]
 
 
 # --- not sold, not controlled, not said

@@ -46,6 +46,9 @@ period = "2 h"
 """
 
 
+ROUNDED = [f'\nround = {{ to = "0.01", rounding = "{one}", of = "session" }}' for one in ("up", "half_even")]
+
+
 def _flat(rng: Random, per: str, increments: list[str]) -> str:
     price = rng.choice(["0.01", "0.05", "0.0004", "0.123457", "0.09", "0"])
     parts = [f'price = "{price}"', f'per = "{per}"']
@@ -56,11 +59,15 @@ def _flat(rng: Random, per: str, increments: list[str]) -> str:
     return f"flat = {{ {', '.join(parts)} }}"
 
 
-def random_tariff(rng: Random, name: str = "t", *, valid_from: str = "", simple: bool = False) -> str:
+def random_tariff(
+    rng: Random, name: str = "t", *, valid_from: str = "", simple: bool = False, sums: bool = False
+) -> str:
     """A document with some of everything: bands, tiers, bundles, minimum and maximum, discounts, tax.
 
     simple:  nothing that depends on more than records say: bundles, windows, what is charged beside
+    sums:    sessions may be rounded
     """
+    rounded = rng.choice(["", *ROUNDED]) if sums else ""
     head = [f'tariff = "{name}"', 'currency = "EUR"', *([f"valid_from = {valid_from}"] if valid_from else [])]
     banded = rng.random() < 0.7
     # Of a day that is over nobody knows any more what was used in it (balances/model/account.py): late use begins at 0.
@@ -86,8 +93,8 @@ def random_tariff(rng: Random, name: str = "t", *, valid_from: str = "", simple:
                 counter = "burst"
             limit = limit if (counter == "spent") == (limit[0] in "01") else "5 MB"
             parts.append(f'[[rows]]\nname = "{service}-tier"\nwhen = {{ service = "{service}" }}')
-            parts.append(f'below = {{ {counter} = "{limit}" }}\n{_flat(rng, per, increments)}')
-        extras = ""
+            parts.append(f'below = {{ {counter} = "{limit}" }}\n{_flat(rng, per, increments)}{rounded}')
+        extras = rounded
         if rng.random() < 0.4:
             extras += f'\nminimum = {{ charge = "{rng.choice(["0.03", "0.10"])}" }}'
         if rng.random() < 0.4:

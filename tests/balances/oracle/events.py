@@ -6,14 +6,18 @@ Written from charging.md 9 and 3 (events). What was paid is kept as a list, in t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
+from typing import Any
 
 from balances.structs.account import MAIN
 from balances.structs.charge import Action, Charge, Result
 from tariffs.ladder import Counted
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount, Takeable
-from tests.balances.oracle.line import LineWalk, NaiveCounter, NaiveLine
+from tests.balances.oracle.line import LineWalk, NaiveCounter, NaiveLine, counts
 from tests.balances.oracle.sessions import BARRED, NaiveAnswer, NaiveOutcome, NaiveSessions, ladder_of
+from tests.tariffs.blockwise import multiple
 
 
 @dataclass
@@ -23,8 +27,8 @@ class Purchase:
     units: int = 0
     paid: list[list[int]] = field(default_factory=list)
     """[bucket, amount], in the order it was paid."""
-    counted: list[tuple[str, int]] = field(default_factory=list)
-    """Counters raised by it, and what they count."""
+    counted: list[list[Any]] = field(default_factory=list)
+    """Counters raised by it, what they count, and by how much of what is not given back."""
 
     def cost(self, account: NaiveAccount) -> int:
         return sum(amount for bucket, amount in self.paid if account.bucket(bucket).kind == Kind.MONEY)
@@ -83,7 +87,7 @@ class NaiveEvents:
             levels = self.sessions.levels(line, ladder)
             money, units = self.sessions.limits_left(ladder)
             free = self.account.free(charge.now_ms).within(money)
-            walk = line.reach(min(wish, units), ladder, free, levels, charge.now_ms)
+            walk = line.reach(min(wish, units), ladder, free, levels, charge.now_ms, at_once=True)
             got = line.granted_by(walk, min(wish, units))
             if got == 0 or (ask.whole and got < wish):
                 said.result = Result.CREDIT_LIMIT
@@ -91,11 +95,13 @@ class NaiveEvents:
                 for bucket, amount in walk.funds.taken.items():
                     self.account.move(bucket, -amount, "revenue")
                     purchase.paid.append([bucket, amount])
-                said.granted, said.cost, purchase.units = got, walk.cost, got
+                cost = multiple(walk.cost, ladder.sum_to, ladder.sum_rounding)
+                said.granted, said.cost, purchase.units = got, cost, got
                 for count in ladder.counts:
                     counter = self.sessions.counters.setdefault(count.key, NaiveCounter())
-                    counter.used += got if count.what == Counted.UNITS else walk.cost
-                    purchase.counted.append((count.key, count.what))
+                    raised = counts(count, got, walk.cost, cost)
+                    counter.used += raised
+                    purchase.counted.append([count.key, count.what, raised])
         return NaiveAnswer(said.result, [said], said.cost, said.result == Result.OK)
 
     # ------------------------------------------------------------ refund
@@ -115,21 +121,26 @@ class NaiveEvents:
             else:
                 said.granted = ask.asked
                 self._give_back(charge, purchase, ask.asked, money_only=True)
+                part = Fraction(ask.asked, cost)
                 units = 0 if any(amount for _, amount in purchase.paid) else purchase.units
-                self._turn_back(purchase, units, ask.asked)  # choice: units when nothing that was paid is left
+                self._turn_back(purchase, units, part)  # choice: units when nothing that was paid is left
                 purchase.units -= units
         else:
             said.granted = purchase.units
             if not purchase.units:
                 said.result = Result.TOO_MUCH
             self._give_back(charge, purchase, sum(amount for _, amount in purchase.paid), money_only=False)
-            self._turn_back(purchase, purchase.units, cost)
+            self._turn_back(purchase, purchase.units, Fraction(1))
             purchase.units = 0
         return NaiveAnswer(said.result, [said], 0, said.result == Result.OK)
 
-    def _turn_back(self, purchase: Purchase, units: int, money: int) -> None:
-        for key, what in purchase.counted:
-            self.sessions.counters[key].used -= units if what == Counted.UNITS else money
+    def _turn_back(self, purchase: Purchase, units: int, part: Fraction) -> None:
+        """`Of money in proportion to what is given back of what is left to be.`"""
+        for raised in purchase.counted:
+            key, what, left = raised
+            back = units if what == Counted.UNITS else floor(left * part)
+            self.sessions.counters[key].used -= back
+            raised[2] -= back
 
     def _give_back(self, charge: Charge, purchase: Purchase, amount: int, *, money_only: bool) -> None:
         for part in reversed(purchase.paid):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from tariffs.ladder import Counted, Ladder, Step
+from tariffs.ladder import Count, Counted, Ladder, Step
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount, Takeable
-from tests.tariffs.blockwise import Blockwise
+from tests.tariffs.blockwise import Blockwise, multiple
 
 SECOND = 1_000
 
@@ -24,6 +25,25 @@ class LineWalk(Blockwise):
     funds: Takeable
     ahead_ms: int = 0
     """When what is paid ahead lapses; 0: never."""
+    sum_before: int = 0
+    """What the session came to, by the rounding of the ladder, ..."""
+    cost_before: int = 0
+    """... when the line had come to this."""
+    unknown: bool = False
+    """A grant: nobody knows where the sum will stand when it is used."""
+
+    def sums_on(self, before: int, *, unknown: bool = False) -> None:
+        self.sum_before, self.cost_before, self.unknown = before, self.cost, unknown
+
+    def _due(self, amount: int) -> int:
+        """`A report is charged what the rounded sum has grown by`; `a grant holds what its use may cost at most`."""
+        came_to = self.sum_before + self.cost - self.cost_before
+        to, rounding = self.ladder.sum_to, self.ladder.sum_rounding
+        if not to:
+            return amount
+        if not self.unknown:
+            return multiple(came_to + amount, to, rounding) - multiple(came_to, to, rounding)
+        return grown(came_to + amount, to, rounding) - grown(came_to, to, rounding)
 
     def _chain(self, *, grant: bool) -> str | None:
         self.funds.at_ms = self.at_ms + self.paid_to * self.ms_per_unit
@@ -47,6 +67,19 @@ class LineWalk(Blockwise):
         """What is paid ahead and not used is lost with its period."""
         if 0 < self.ahead_ms <= at_ms:
             self.paid_to, self.ahead_ms = self.used, 0
+
+
+@lru_cache(None)
+def grown(amount: int, to: int, rounding: int) -> int:
+    """The most that a rounded sum grows by, tried out at each place where it may stand."""
+    return max(multiple(at + amount, to, rounding) - multiple(at, to, rounding) for at in range(2 * to))
+
+
+def counts(count: Count, units: int, came_to: int, charged: int) -> int:
+    """`A spending limit counts what is charged, any other counter of money what the line comes to`."""
+    if count.what == Counted.UNITS:
+        return units
+    return charged if count.limit >= 0 else came_to
 
 
 @dataclass
@@ -89,7 +122,14 @@ class NaiveLine:
 
     # ------------------------------------------------------------ settle
 
-    def settle(self, units: int, at_ms: int, account: NaiveAccount, counters: dict[str, NaiveCounter]) -> int:
+    def settle(
+        self,
+        units: int,
+        at_ms: int,
+        account: NaiveAccount,
+        counters: dict[str, NaiveCounter],
+        sums: dict[tuple[int, int], int],
+    ) -> int:
         """Use of so many units that ended at `at_ms`: debited. Returns the money debited.
 
         Up to the grant it is `paid from the buckets its hold named`; beyond, from what nobody holds, and the rest is
@@ -97,6 +137,8 @@ class NaiveLine:
         """
         walk, before = self.walk, self.walk.cost
         walk.ladder = self.ladder
+        rounding = self.ladder.sum_to, self.ladder.sum_rounding
+        walk.sums_on(sums.get(rounding, 0))
         levels = {key: counter.used for key, counter in counters.items()}
         walk.counters = self._bases(self.ladder, levels)
         within = min(units, self.granted)
@@ -108,10 +150,13 @@ class NaiveLine:
             self._pay(within, at_ms, account, within=True)
             self._pay(units - within, at_ms, account, within=False)
         self.granted -= within
-        cost = walk.cost - before
+        came_to = walk.cost - before
+        cost = came_to
+        if self.ladder.sum_to:
+            sums[rounding] = sums.get(rounding, 0) + came_to
+            cost = multiple(sums[rounding], *rounding) - multiple(sums[rounding] - came_to, *rounding)
         for count in self.ladder.counts:
-            counter = counters.setdefault(count.key, NaiveCounter())
-            counter.used += units if count.what == Counted.UNITS else cost
+            counters.setdefault(count.key, NaiveCounter()).used += counts(count, units, came_to, cost)
         return cost
 
     def _pay(self, units: int, at_ms: int, account: NaiveAccount, *, within: bool, each: int = 0) -> None:
@@ -146,10 +191,23 @@ class NaiveLine:
 
     # ------------------------------------------------------------ grant
 
-    def reach(self, wish: int, ladder: Ladder, takeable: Takeable, levels: Mapping[str, int], now_ms: int) -> LineWalk:
-        """The walk over as much of the wish as is covered in whole blocks; `granted_by` says how much that is."""
+    def reach(
+        self,
+        wish: int,
+        ladder: Ladder,
+        takeable: Takeable,
+        levels: Mapping[str, int],
+        now_ms: int,
+        *,
+        at_once: bool = False,
+    ) -> LineWalk:
+        """The walk over as much of the wish as is covered in whole blocks; `granted_by` says how much that is.
+
+        at_once:  it is used with the grant, by a session of its own
+        """
         walk = dataclasses.replace(self.walk, funds=takeable.copy(), ladder=ladder)
         walk.counters = self._bases(ladder, levels)
+        walk.sums_on(0, unknown=not at_once)
         walk.lapse(now_ms)
         each = SECOND if self.unit == Kind.SECONDS else 0
         walk.at_ms, walk.ms_per_unit = now_ms - walk.used * each, each

@@ -76,6 +76,8 @@ class NaiveSession:
     """Its INITIAL came."""
     reported: bool = False
     touched_ms: int = 0
+    sums: dict[tuple[int, int], int] = field(default_factory=dict)
+    """What its lines came to, by their rounding."""
 
     def release(self) -> None:
         for line in self.lines:
@@ -309,7 +311,7 @@ class NaiveSessions:
             said.suspense += units - charged
             said.suspense += units_of(report) - units  # in another unit than the line counts in
             said.overrun |= charged > line.granted
-            said.cost += line.settle(charged, report.at_ms, self.account, self.counters)
+            said.cost += line.settle(charged, report.at_ms, self.account, self.counters, session.sums)
         line.release()
         return said
 

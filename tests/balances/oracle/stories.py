@@ -215,11 +215,14 @@ def ladders(draw: st.DrawFn, kind: int, *, limited: bool) -> Ladder:
         spent, used = draw(st.sampled_from((-1, -1, 0, 150, 1_000))), draw(st.sampled_from((-1, -1, -1, 90, 400)))
         counts += [Count("spent", 1, limit=spent)] if spent >= 0 else []
         counts += [Count("used", 0, limit=used)] if used >= 0 else []
+    of_session = draw(st.sampled_from((0, 0, 10, 7))) if dues is None or not dues.to else 0
     return Ladder(
         tuple(msgspec.structs.replace(step, dues=1 if dues else 0) for step in steps),
         (dues,) if dues else (),
         tuple(counts),
         tag="t@1",
+        sum_to=of_session,
+        sum_rounding=draw(st.sampled_from(SumRounding)) if of_session else 0,
     )
 
 
