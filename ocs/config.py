@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from balances.ledger.months import KEPT_MONTHS
 from balances.ledger.risk_names import StoreRisk
 from balances.postgres import hosts, named
-from balances.redis.address import StoreAddress
+from balances.redis.address import KINDS, StoreAddress, is_plain
 from balances.redis.replicas import ReplicaPromise
 from ocs.access.permissions import can_wait, matching
 from ocs.access.roles import SHIPPED, CallerRole
@@ -506,8 +506,6 @@ class Metrics(ConfigTable, frozen=True):
 
 # --- stores -------------------------------------------------------------------------------------------------------
 
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
-
 
 class RedisConfig(ConfigTable, frozen=True):
     url: Secret = Secret(EMBEDDED)
@@ -647,7 +645,8 @@ class EventsRedis(ConfigTable, frozen=True):
     """Events into a Redis stream; docs/events.md."""
 
     url: Secret = Secret("off")
-    """`off`, or redis://, rediss://, unix:// of a server of yours: not the live store, which has no room for it."""
+    """`off`, or of a server, a cluster or Sentinels of yours, as in `redis.url`: not the live store, which has no room
+    for it."""
     stream: Annotated[str, Meta(min_length=1, max_length=255)] = "ocs:events"
     maxlen: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 100_000
     """About so many entries are kept."""
@@ -656,8 +655,14 @@ class EventsRedis(ConfigTable, frozen=True):
 
     def __post_init__(self) -> None:
         url = self.url.reveal()
-        if url != "off" and url.partition("://")[0] not in REDIS_SCHEMES:
-            raise ValueError("url as one of redis://, rediss://, unix://, or `off`")
+        scheme = url.partition("://")[0]
+        if url != "off" and scheme not in KINDS:
+            raise ValueError(f"url as one of {', '.join(f'{one}://' for one in KINDS)}, or `off`")
+        if url != "off" and not is_plain(url):
+            try:
+                StoreAddress(url)
+            except ValueError as why:
+                raise ValueError(f"url {why}") from None
         unknown = unknown_types(self.types)
         if unknown:
             raise ValueError(f"types that exist (docs/events.md), not {', '.join(unknown)}")

@@ -31,6 +31,13 @@ KINDS: Final[dict[str, tuple[Kind, bool]]] = {
 }
 """By scheme; whether it is over TLS."""
 
+
+def is_plain(url: str) -> bool:
+    """Whether it names one server."""
+    scheme = url.partition("://")[0]
+    return scheme in KINDS and KINDS[scheme][0] == "plain"
+
+
 TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
 

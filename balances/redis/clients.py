@@ -50,12 +50,14 @@ def direct(address: StoreAddress, place: ServerPlace, **more: Any) -> redis.asyn
     return client
 
 
-def slow_client(url: str | StoreAddress) -> Any:
+def slow_client(url: str | StoreAddress, **how: Any) -> Any:
     """redis.asyncio.Redis, following the primary where Sentinels name it, or RedisCluster: there a transaction holds
     keys of one slot only, and a pipeline without one any keys; what is to be asked of every server goes by
-    balances/redis/primaries.py."""
+    balances/redis/primaries.py.
+
+    how: what the client takes besides"""
     address = StoreAddress(url) if isinstance(url, str) else url
-    more: dict[str, Any] = {"protocol": 2, "health_check_interval": 5, "socket_connect_timeout": CONNECT_S}
+    more: dict[str, Any] = {"protocol": 2, "health_check_interval": 5, "socket_connect_timeout": CONNECT_S} | how
     if address.kind == "cluster":
         nodes = [ClusterNode(place.host, place.port) for place in address.places]
         login = _login(address)

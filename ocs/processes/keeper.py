@@ -12,7 +12,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from balances.ledger.event_filter import EventFilter
+from balances.redis.address import is_plain
 from balances.redis.client_connections import cancellable
+from balances.redis.clients import slow_client
 from balances.structs.session import Session
 from ocs.charging.login_hours import hours_left_s
 from ocs.charging.profile import Profile
@@ -60,9 +62,15 @@ async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
     if to.off:
         yield None
         return
-    client = Redis.from_url(to.url.reveal(), protocol=2, socket_connect_timeout=5, socket_timeout=10)
-    async with cancellable(client) as redis:
+    async with sink_client(to.url.reveal()) as redis:
         yield EventPump(pool, RedisStreamSink(redis, to.stream, to.maxlen), EventFilter(to.types))
+
+
+def sink_client(url: str) -> Any:
+    """Of the operator's own server, cluster or Sentinels."""
+    if not is_plain(url):
+        return slow_client(url, socket_timeout=10)
+    return cancellable(Redis.from_url(url, protocol=2, socket_connect_timeout=5, socket_timeout=10))
 
 
 def radius_executors(

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from balances import keys
 from balances.packing import fresh_account, pack
@@ -24,7 +25,10 @@ from balances.structs.blob import raw_of
 from balances.structs.charge import Phase
 from balances.structs.posting import AccountOpening
 from ocs.clock import now_ms
+from ocs.events.event import Event
+from ocs.events.redis_stream import RedisStreamSink
 from ocs.master.projected_store import Overtaken, ProfilePut, SlottedStore
+from ocs.processes.keeper import sink_client
 from tests.balances.rules.account_harness import START_MS, ask, charge_of
 from tests.live_cluster import ClusterServer, LiveCluster
 
@@ -201,6 +205,19 @@ async def test_the_slow_client(cluster: LiveCluster) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while (await heard.get_message(ignore_subscribe_messages=True, timeout=1.0) or {}).get("data") != b"\x01":
                 pass
+    await client.aclose()
+
+
+async def test_events_into_a_stream_of_a_cluster(cluster: LiveCluster) -> None:
+    """Each once, also where nobody knows what came of the last ones."""
+    client = sink_client(cluster.url)
+    events = [
+        Event(id=f"e{number}", source="s", type="t", subject="u", time="", dataschema="", data=Raw(b"{}"))
+        for number in range(5)
+    ]
+    await RedisStreamSink(client, "out", 1_000).deliver(events[:3])
+    await RedisStreamSink(client, "out", 1_000).deliver(events)
+    assert [fields[b"id"] for _, fields in await client.xrange("out")] == [b"e0", b"e1", b"e2", b"e3", b"e4"]
     await client.aclose()
 
 

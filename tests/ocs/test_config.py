@@ -138,6 +138,8 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("redis.url=http://x", "redis: expected url as one of redis://, rediss://, unix://"),
         ("redis.url=redis://a,b", "of several plain servers nobody says which one is the primary"),
         ("redis.url=redis://a,b", "redis+sentinel://"),
+        ("events.redis.url=redis+sentinel://a", "events.redis: expected url with the service that the Sentinels watch"),
+        ("events.redis.url=http://a", "events.redis: expected url as one of redis://"),
         ("redis.replicas_on_disk=true", "redis.replicas_on_disk: expected durability = replicated"),
         ("redis.url=redis+sentinel://a,b", "redis: expected url with the service that the Sentinels watch"),
         ("durability=replicated", "durability: expected always or everysec: the embedded Valkey has no replicas"),
