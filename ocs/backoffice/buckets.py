@@ -25,7 +25,9 @@ async def put(
 
     async def change(account: Account, settings: AccountSettings) -> None:
         money = money_of(account, wanted.bucket)
-        settings.buckets = [BucketSetting(wanted.bucket if money is None else money.id, wanted.blocker)]
+        settings.buckets = [wanted]
+        if money is not None:  # its units never do: a build before may have let them
+            settings.buckets = [BucketSetting(wanted.bucket, blocker=False), BucketSetting(money.id, wanted.blocker)]
 
     refused = NotFound(f"account {account} has no bucket {wanted.bucket} beside its main balance")
     found = await change_settings(backoffice, account, change, actor, check, refused)
