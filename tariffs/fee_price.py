@@ -10,6 +10,7 @@ from tariffs import phrases
 from tariffs.fees import FeeRule
 from tariffs.inputs import Inputs
 from tariffs.notation import Column
+from tariffs.stated_tags import with_stated
 from tariffs.tariff import Tariff
 from tariffs.terms import CurrencyExchange
 from tariffs.units import EXACT_MAX, MICRO
@@ -68,4 +69,4 @@ def fee_price(
     micro = int(rounded * MICRO)
     if micro > EXACT_MAX:
         raise ValueError(f"expected at most 2^53 micro-units, not {phrases.amount(rounded)}")
-    return FeePrice(micro, str(terms), tuple(trace), whole)
+    return FeePrice(micro, with_stated(str(terms), inputs), tuple(trace), whole)

@@ -46,11 +46,15 @@ class Inputs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of the account."""
     subscriber: str = ""
     """Its id, where counters are kept by member."""
+    tags: str = ""
+    """Charging tags of this use, as JSON: {"channel":"web"}. They change no price (tags.py)."""
+    subscriber_tags: str = ""
+    """Those of the subscriber, likewise."""
 
 
 TOLD: Final = (
     "apn", "rat_type", "visited", "location", "calling", "called", "role", "event_type", "media",
-    "charging_characteristics", "node", "port_type", "user_time_zone", "equipment", "network",
+    "charging_characteristics", "node", "port_type", "user_time_zone", "equipment", "network", "tags",
 )  # fmt: skip
 """Facts that requests tell, and that are remembered of a session when a later one does not (charging.md section 5), by
 number: sessions are stored with these numbers, so a new one is only ever added at the end. The others are told by every

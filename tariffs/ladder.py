@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from tariffs.tags import TAG, without_tags
 from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, SumRounding
 
 STEPS_MAX: Final = 32
@@ -178,19 +179,19 @@ def limit_key_parts(key: str) -> tuple[str, str, str]:
 
 
 @lru_cache(4_096)
-def without_limits(packed: bytes) -> bytes:
-    """A packed ladder as its tariff made it: limits are no part of a price, and those of one subscriber are nobody
-    else's."""
-    if LIMIT_MARK.encode() not in packed:
+def as_kept(packed: bytes) -> bytes:
+    """A packed ladder as the ledger keeps it, once for all that is priced alike: without limits, which are one
+    subscriber's, and without charging tags, which stand on each usage record. Neither is a part of a price."""
+    if LIMIT_MARK.encode() not in packed and TAG.encode() not in packed:
         return packed
     ladder = msgspec.msgpack.decode(packed, type=Ladder)
     counts = tuple(count for count in ladder.counts if count.limit < 0)
-    return msgspec.msgpack.encode(msgspec.structs.replace(ladder, counts=counts))
+    return msgspec.msgpack.encode(msgspec.structs.replace(ladder, counts=counts, terms=without_tags(ladder.terms)))
 
 
 @lru_cache(4_096)
 def limits_of(packed: bytes) -> tuple[Count, ...]:
-    """What `without_limits` takes out."""
+    """The limits that `as_kept` takes out."""
     if LIMIT_MARK.encode() not in packed:
         return ()
     return tuple(count for count in msgspec.msgpack.decode(packed, type=Ladder).counts if count.limit >= 0)

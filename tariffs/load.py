@@ -203,7 +203,7 @@ class _Loading:
             if counter.zone:
                 _check_zone(counter.zone, source, f"{at}.zone")
             known = set(Inputs.__struct_fields__) | {*LINE_FIELDS}
-            known -= {"attributes", "network"}
+            known -= {"attributes", "network", "tags", "subscriber_tags"}
             if counter.by and counter.by not in known:
                 raise TariffError(source, f"{at}.by", f"expected one of {', '.join(sorted(known))}, not {counter.by!r}")
             if counter.when.time:

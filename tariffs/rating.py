@@ -15,6 +15,7 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.limits import SpendingLimit, limited
+from tariffs.stated_tags import tagged
 from tariffs.tariff import NextPricing, Rated, Tariff
 from tariffs.units import Kind
 
@@ -68,8 +69,11 @@ def _at(
     if not chain:
         return [_cut(UNASSIGNED, next_ms) if next_ms else UNASSIGNED for _ in lines]
     quote = []
+    has_tags = inputs.tags or inputs.subscriber_tags
     for line in lines:
         rated, until_ms = _line(catalog, chain, currency, line, inputs, at_ms), next_ms
+        if has_tags:
+            rated = tagged(rated, inputs)
         if limits:
             rated, limits_ms = limited(rated, limits, inputs, at_ms)
             until_ms = sooner(next_ms, limits_ms)

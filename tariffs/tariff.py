@@ -243,10 +243,13 @@ class Tariff:
         tags = next((row.tags for row in chain.rows if row.tags), {})
         return Terms(chain.changes, tax, exchange, inputs.attributes, {**self.parts.tags, **tags})
 
-    def tag_keys(self) -> set[str]:
-        """Keys of charging tags that it says anywhere."""
-        said = [self.parts.tags, *(row.tags for row in self.rows), *(fee.written.tags for fee in self.parts.fees)]
-        return {key for tags in said for key in tags}
+    def said_tags(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Charging tags, and where it says them."""
+        yield "tags", self.parts.tags
+        for row in self.rows:
+            yield f"row {row.name}: tags", row.tags
+        for fee in self.parts.fees:
+            yield f"fee {fee.name}: tags", fee.written.tags
 
     # --- recurring fees
 

@@ -27,7 +27,7 @@ from balances.structs.charge import Flag
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
 from balances.structs.thresholds import Crossing, CrossingOf
-from tariffs.ladder import limits_of, without_limits
+from tariffs.ladder import as_kept, limits_of
 from tariffs.units import Kind
 
 
@@ -435,7 +435,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         for line, usage in enumerate(record.usages):
             inputs = inputs_of(usage.rating_group, usage.service_id) if inputs_of is not None else None
             whole = blob_of(usage.ladder)
-            packed, limits = without_limits(whole), limits_of(whole)
+            packed, limits = as_kept(whole), limits_of(whole)
             ladder = ladder_hash(packed) if packed else None
             if ladder is not None:
                 rows.ladders[ladder] = packed

@@ -38,6 +38,7 @@ class Granted(NamedTuple):
     """What the use had counted that is turned back with it."""
 
 
+_tags: Final = msgspec.json.Decoder(dict[str, str]).decode
 _returns: Final = msgspec.json.Decoder(list[CounterReturn]).decode
 
 
@@ -164,6 +165,24 @@ _IS_POSTED = """
 async def is_posted(pool: Any, account: str, request: str) -> bool:
     """Whether the ledger has a refund under this key, however long ago. It was granted once, so it is posted once."""
     return bool(await pool.fetchval(_IS_POSTED, account, fit(request)))
+
+
+_TAGS_OF_ENTRY = "SELECT tags FROM ledger_entries WHERE account = $1 AND seq = $2"
+_TAGS_OF_SESSION = """
+    SELECT DISTINCT e.tags FROM usage_records u JOIN ledger_entries e
+        ON e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line AND e.kind = 0
+     WHERE u.account = $1 AND u.session = $2 AND u.incarnation = $3 AND u.phase <> 4 AND e.why = 'usage'
+"""
+
+
+async def tags_of(pool: Any, account: str, source: Source) -> dict[str, str]:
+    """Charging tags of what is given back: of a session those that all its entries say alike."""
+    if source.seq is not None:
+        rows = await pool.fetch(_TAGS_OF_ENTRY, account, source.seq)
+    else:
+        rows = await pool.fetch(_TAGS_OF_SESSION, account, source.session, source.incarnation)
+    said = [_tags(row["tags"]).items() if row["tags"] else {}.items() for row in rows]
+    return dict(sorted(set(said[0]).intersection(*said[1:]))) if said else {}
 
 
 async def taken_back(pool: Any, account: str, request: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,16 @@ ONE: Final = f"""
     SELECT {FIELDS} FROM usage_records u LEFT JOIN ladders l ON l.hash = u.ladder
     WHERE u.account = $1 AND u.epoch = $2 AND u.n = $3 AND u.line = $4
 """
+PAGE: Final = """
+    SELECT u.epoch, u.n, u.line, u.subscriber, u.session, u.service, u.phase, u.at_ms, u.rating_group, u.service_id,
+        u.unit, u.used, u.cost, u.granted, u.result, u.flags, u.tag, COALESCE(u.terms, '') AS terms, u.currency,
+        u.set_aside, u.suspense, u.incarnation
+    FROM usage_records u
+    WHERE u.account = $1 AND (u.epoch, u.n, u.line) > ($2, $3, $4) AND u.at_ms >= $5 AND u.at_ms < $6
+        AND ($7 = '' OR u.subscriber = $7) AND ($8 = '' OR u.service = $8)
+        AND ($9 = '' OR strpos(';' || u.terms || ';', ';' || $9 || ';') > 0)
+    ORDER BY u.epoch, u.n, u.line LIMIT $10
+"""
 ENTRIES: Final = """
     SELECT e.epoch, e.n, e.usage_line, e.seq, e.bucket, e.kind, e.amount, e.after, e.why, e.net, e.tax, e.currency_rate,
         e.at_ms, e.counter_account, e.original_seq, e.reference
@@ -38,6 +48,64 @@ CORRECTIONS: Final = """
 """
 TAKEN_BACK: Final = "SELECT seq FROM ledger_entries WHERE original_account = $1 AND original_seq = $2 ORDER BY seq"
 REFERENCE: Final = re.compile(r"usage (\d{1,18})-(\d{1,18})/(\d{1,4})")
+
+
+class UsageKey(NamedTuple):
+    """A usage record of an account."""
+
+    epoch: int
+    n: int
+    line: int
+
+
+class UsageFilter(NamedTuple):
+    """Which usage records; "" for any."""
+
+    from_ms: int
+    until_ms: int
+    """By the instant of use."""
+    subscriber: str = ""
+    service: str = ""
+    tag: str = ""
+    """A charging tag, as terms have it."""
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """A usage record, by itself."""
+
+    epoch: int
+    n: int
+    line: int
+    subscriber: str
+    session: str
+    service: str
+    phase: int
+    at_ms: int
+    rating_group: int
+    service_id: int
+    unit: int
+    used: int
+    cost: int
+    granted: int
+    result: int
+    flags: int
+    tag: str
+    """Tariff, version and rows."""
+    terms: str
+    currency: str
+    set_aside: int
+    suspense: int
+    incarnation: int
+
+    @property
+    def key(self) -> UsageKey:
+        return UsageKey(self.epoch, self.n, self.line)
+
+
+async def page(pool: Pool, account: str, wanted: UsageFilter, after: UsageKey, limit: int) -> list[UsageRow]:
+    """Those behind a record, in the order in which they were charged."""
+    of = (wanted.from_ms, wanted.until_ms, fit(wanted.subscriber), fit(wanted.service), wanted.tag)
+    return [UsageRow(**row) for row in await pool.fetch(PAGE, fit(account), *after, *of, limit)]
 
 
 class PaymentEntry(msgspec.Struct, frozen=True):

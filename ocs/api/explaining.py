@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
+import msgspec
+
+from balances.ledger.terms import tags_in
 from balances.ledger.usage import UsagePiece
 from balances.packing import unpack_ladder
 from balances.structs.charge import Flag, Phase, Result, Suspense
@@ -71,7 +74,7 @@ def _recorded(pieces: Iterable[UsagePiece]) -> Iterable[Recorded]:
 
 def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> schema.PieceExplained:
     trace, session = traced
-    ladder = unpack_ladder(piece.ladder) if piece.ladder else None
+    ladder = msgspec.structs.replace(unpack_ladder(piece.ladder), terms=piece.terms) if piece.ladder else None
     rungs = trace.rungs if trace else []
     return schema.PieceExplained(
         usage=usage_of(piece),
@@ -92,6 +95,7 @@ def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> sc
         flags=[str(flag.name).lower().replace("_", " ") for flag in Flag if piece.flags & flag],
         cost=money(piece.cost),
         tariff=piece.tag,
+        tags=tags_in(piece.terms),
         ladder=phrases.ladder(ladder, piece.unit, zone(inputs_of(piece).time_zone or "UTC"), piece.currency)
         if ladder
         else [],

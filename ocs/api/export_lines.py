@@ -155,6 +155,7 @@ def subscriber_line(found: ExportedSubscriber) -> ImportLine:
             barred=one.barred or None,
             attributes=one.attributes or None,
             payers=one.payers or None,
+            tags=one.tags or None,
             limits=[_limit(limit) for limit in limits] or None,
             fees=[_fees(begun) for begun in fees] or None,
         )
@@ -222,6 +223,7 @@ CELLS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "subscriber.limits": _of("subscriber", "limits", _as_json),
     "fees": _of("subscriber", "fees", _as_json),
     "attributes": _of("subscriber", "attributes", _as_json),
+    "subscriber.tags": _of("subscriber", "tags", _as_json),
 }
 """By column of CSV, its cell for a line."""
 

@@ -149,6 +149,9 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     "attributes": CsvColumn(
         "JSON: all attributes, instead of columns", _into("subscriber", "attributes", _json("subscriber.attributes"))
     ),
+    "subscriber.tags": CsvColumn(
+        "JSON: charging tags of all it is charged", _into("subscriber", "tags", _json("subscriber.tags"))
+    ),
 }
 BUCKET: Final[dict[str, tuple[str, Read]]] = {
     "amount": ("money, or whole octets, seconds or units", str),

@@ -306,8 +306,9 @@ def _subscriber(given: ImportSubscriber, account: AccountRow | None) -> tuple[Su
         barred=given.barred or False,
         attributes=given.attributes or {},
         payers=given.payers or {},
+        tags=given.tags or {},
     )
-    optional = ("identities", "tariffs", "barred", "attributes", "payers")
+    optional = ("identities", "tariffs", "barred", "attributes", "payers", "tags")
     return subscriber, ["account", *(name for name in optional if getattr(given, name) is not None)]
 
 

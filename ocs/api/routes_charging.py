@@ -47,6 +47,7 @@ async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
     if desk is None:
         raise Unavailable("this process does not charge")
     platform = PlatformCall(call.caller, idempotency_key(call.key) if call.key else "", call.path.get("id", ""))
+    platform = platform._replace(tags=call.backoffice.tags)
     try:
         request = to_request(call.body, platform, desk.services)
     except UnusableBody as why:

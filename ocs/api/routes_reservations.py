@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from balances.keys import idempotency_key
 from balances.structs.session import SessionState
@@ -19,6 +19,7 @@ from ocs.backoffice.reservations import Reservation, WantedReservation
 from ocs.charging.http.messages import Identity
 from ocs.charging.http.translate import CLIENT
 from ocs.charging.identity import canonical
+from ocs.tags import UseTags, of_use
 
 Number = Annotated[int, Meta(ge=1, le=2**32 - 1, description="1, 2, 3 ... of this reservation: it is the key")]
 
@@ -36,6 +37,8 @@ class ReservationOrder(schema.Input, frozen=True):
     """Name of a row of the service table: which buckets may pay, which limits count."""
     lasts_s: Annotated[int, Meta(ge=10, le=30 * 86_400)] = 3_600
     """What is not confirmed by then is released."""
+    tags: UseTags = field(default_factory=dict)
+    """On the entries of what is confirmed."""
 
 
 class Confirmation(schema.Input, frozen=True):
@@ -91,7 +94,12 @@ async def reserve(call: ApiCall) -> ApiReply:
     body: ReservationOrder = call.body
     key = idempotency_key(call.key).encode()
     id_ = body.id or blake2b(key, digest_size=12).hexdigest()
-    wanted = WantedReservation(id_, _who(body), body.service, micro_of(body.amount, "amount"), body.lasts_s)
+    try:
+        tags = of_use(body.tags, call.backoffice.tags)
+    except ValueError as why:
+        raise Invalid("tags", str(why)) from None
+    amount = micro_of(body.amount, "amount")
+    wanted = WantedReservation(id_, _who(body), body.service, amount, body.lasts_s, tags)
     message = int.from_bytes(blake2b(key, digest_size=6).digest())
     made = await reservations.reserve(call.backoffice, CLIENT + call.caller, wanted, message)
     return ApiReply(reservation_view(id_, made), 201)

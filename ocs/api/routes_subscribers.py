@@ -42,6 +42,7 @@ async def put_subscriber(call: ApiCall) -> ApiReply:
             barred=body.barred,
             attributes=body.attributes,
             payers=body.payers,
+            tags=body.tags,
         ),
         body.password,
         call.precondition.check,

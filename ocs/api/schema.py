@@ -418,6 +418,8 @@ class SubscriberPut(Input, frozen=True):
     RADIUS (framed_ip_address, filter_id, session_timeout). Left out: none."""
     payers: Annotated[dict[Tag, Id], Meta(max_length=16)] = {}
     """By service, the account that pays for it in the place of `account`. Left out: none."""
+    tags: ChargingTags = {}
+    """Charging tags of all that the subscriber is charged: they stand on entries and usage records."""
 
 
 class SubscriberView(Struct, frozen=True):
@@ -429,6 +431,8 @@ class SubscriberView(Struct, frozen=True):
     attributes: dict[str, str]
     payers: dict[str, str]
     """By service, the account that pays for it in the place of `account`."""
+    tags: dict[str, str]
+    """Charging tags of all that it is charged."""
     version: int
     """The ETag."""
     created: Time

@@ -14,6 +14,7 @@ from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
 from ocs.api.texts import Money, MoneyFromZero, QuantityFromZero, Time
 from ocs.patterns import looks
+from ocs.tags import ChargingTags
 from tariffs.limits import LIMITS_MAX
 
 
@@ -135,6 +136,7 @@ class ImportSubscriber(schema.Input, frozen=True, omit_defaults=True):
     attributes: Annotated[dict[schema.AttributeName, schema.AttributeValue], Meta(max_length=32)] | None = None
     payers: Annotated[dict[schema.Tag, schema.Id], Meta(max_length=16)] | None = None
     """By service, the account that pays for it in the place of `account`."""
+    tags: ChargingTags | None = None
     limits: Limits | None = None
     fees: Annotated[list[ImportFees], Meta(max_length=32)] | None = None
     """How far recurring fees are; of a new subscriber only."""

@@ -129,6 +129,8 @@ class PieceExplained(Struct, frozen=True):
     flags: list[str]
     cost: Money
     tariff: str
+    tags: dict[str, str]
+    """Charging tags."""
     ladder: list[str]
     """By which it was priced, as it is kept."""
     counters: dict[str, int]

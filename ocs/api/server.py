@@ -65,6 +65,7 @@ from ocs.api import (
     routes_tokens,
     routes_traces,
     routes_transfers,
+    routes_usage,
     routes_vouchers,
     routes_webhooks,
 )
@@ -95,6 +96,7 @@ ALONE: Final[Sequence[Operation]] = (
     *routes_corrections.OPERATIONS,
     *routes_refunds.OPERATIONS,
     *routes_transfers.OPERATIONS,
+    *routes_usage.OPERATIONS,
     *routes_payouts.OPERATIONS,
     *routes_reservations.OPERATIONS,
     *routes_subscribers.OPERATIONS,

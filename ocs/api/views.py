@@ -161,6 +161,7 @@ def subscriber_view(subscriber: Subscriber) -> schema.SubscriberView:
         barred=subscriber.barred,
         attributes=subscriber.attributes,
         payers=subscriber.payers,
+        tags=subscriber.tags,
         version=subscriber.version,
         created=time_of(subscriber.created_ms),
     )

@@ -27,6 +27,7 @@ from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder
 from tariffs.notation import Amount
 from tariffs.rating import rate
+from tariffs.tags import without_tags
 from tariffs.tariff import Tariff
 from tariffs.terms import CurrencyExchange
 from tariffs.units import Kind
@@ -121,7 +122,7 @@ async def _rated_again(pool: Pool, account: str, piece: UsagePiece) -> tuple[Exp
 
 
 def _alike(one: Ladder, other: Ladder) -> bool:
-    """Whether two ladders are the same as far as both go: how many later bands one knows depends on when it was
+    """Whether two ladders price alike as far as both go: how many later bands one knows depends on when it was
     made."""
     steps = min(len(one.steps), len(other.steps))
     bare = [
@@ -129,6 +130,7 @@ def _alike(one: Ladder, other: Ladder) -> bool:
             ladder,
             steps=tuple(msgspec.structs.replace(step, until_ms=0) for step in ladder.steps[:steps]),
             counts=(),
+            terms=without_tags(ladder.terms),
         )
         for ladder in (one, other)
     ]

@@ -13,6 +13,7 @@ from ocs.fees.assignment import FeeAssignment, FeeProgress
 from ocs.fees.dry_run import ExpectedFee, Refunded, expected, nothing
 from ocs.master import accounts
 from ocs.master import subscribers as known
+from ocs.tags import written
 from tariffs.catalog import Assignment
 from tariffs.fees import FeeRule
 
@@ -191,7 +192,7 @@ async def quote(backoffice: BackOffice, tariff: str, wanted: WantedQuote) -> Fee
         raise NotFound(f"no version of a tariff {tariff} is in force then")
     assigned = Assignment(tariff, begin_ms, wanted.end_ms or 0)
     currency, time_zone, billing_day = version.currency, "UTC", 1
-    attributes: dict[str, str] = {}
+    attributes, tags = dict[str, str](), ""
     assignments: tuple[Assignment, ...] = (assigned,)
     if wanted.subscriber is not None:
         who = await known.get(backoffice.pool, wanted.subscriber)
@@ -199,7 +200,7 @@ async def quote(backoffice: BackOffice, tariff: str, wanted: WantedQuote) -> Fee
         if who is None or account is None:
             raise NotFound(f"there is no subscriber {wanted.subscriber}")
         currency, time_zone, billing_day = account.currency, account.time_zone, account.billing_day
-        attributes, assignments = who.attributes, (*who.tariffs, assigned)
+        attributes, tags, assignments = who.attributes, written(who.tags), (*who.tariffs, assigned)
     of = FeeAssignment(
         id=0,
         account="quote",
@@ -216,6 +217,7 @@ async def quote(backoffice: BackOffice, tariff: str, wanted: WantedQuote) -> Fee
         billing_day=billing_day,
         attributes=attributes,
         assignments=assignments,
+        tags=tags,
     )
     found = await expected(catalog, of, until_ms, nothing)
     fees = found.fees[:QUOTED_MAX]

@@ -23,5 +23,6 @@ def begun(backoffice: BackOffice) -> Import:
         restore=partial(restore, backoffice),
         scopes=backoffice.scopes,
         refused=backoffice.refused,
+        tags=backoffice.tags,
         passwords=backoffice.passwords,
     )

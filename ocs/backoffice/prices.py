@@ -19,6 +19,7 @@ from ocs.master import accounts
 from ocs.master import subscribers as known
 from ocs.master.subscribers import Subscriber
 from ocs.net.step import stepped
+from ocs.tags import written
 from tariffs.catalog import Assignment, Catalog
 from tariffs.explain import Explanation, explain, used
 from tariffs.inputs import Inputs
@@ -171,7 +172,11 @@ async def _asked(backoffice: BackOffice, catalog: Catalog, use: PricedUse, who: 
     if account is None:
         raise NotFound(f"there is no account {who.account}")
     inputs = msgspec.structs.replace(
-        use.inputs, attributes=who.attributes, time_zone=account.time_zone, subscriber=who.id
+        use.inputs,
+        attributes=who.attributes,
+        time_zone=account.time_zone,
+        subscriber=who.id,
+        subscriber_tags=written(who.tags),
     )
     line = (use.rating_group, use.service_id)
     if line == (None, None):

@@ -19,6 +19,7 @@ from ocs.backoffice import accounts, postings
 from ocs.backoffice.allowances import CountedMoves, allow, take_back
 from ocs.backoffice.errors import BackOfficeError, FateUnknown, Invalid, KeyReused, Unavailable, Unresolved
 from ocs.backoffice.postings import Order
+from tariffs.tags import as_terms
 from tariffs.units import EXACT_MAX, Kind
 
 if TYPE_CHECKING:
@@ -89,7 +90,12 @@ async def _of_use(
         raise Unresolved(str(why)) from None
     if granted is None:
         raise KeyReused
-    posting = Posting(MAIN, Kind.MONEY, amount, "revenue", "refund", original=granted.source.seq or 0)
+    tags = await refunds.tags_of(backoffice.pool, row.id, granted.source)
+    posting = Posting(
+        *(MAIN, Kind.MONEY, amount, "revenue", "refund"),
+        original=granted.source.seq or 0,
+        terms=";".join(as_terms(tags)),
+    )
     return await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
 
 

@@ -45,6 +45,8 @@ class WantedReservation(NamedTuple):
     amount: int
     """In micro-units."""
     lasts_s: int
+    tags: str = ""
+    """Charging tags, as JSON."""
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -79,7 +81,8 @@ async def reserve(backoffice: BackOffice, client: str, wanted: WantedReservation
         raise Invalid("service", f"expected one of {', '.join(desk.services.by_name)}, found {wanted.service!r}")
     key = RequestKey(named(client, wanted.id), message=message, resend=True)
     lines = _lines(asked=wanted.amount)
-    request = _request(client, key, Phase.START, wanted.identities, wanted.service, lines, wanted.lasts_s)
+    about = Inputs(service=wanted.service, tags=wanted.tags)
+    request = _request(client, key, Phase.START, wanted.identities, about, lines, wanted.lasts_s)
     answer = await desk.charge(request)
     result = answer.lines[0].result if answer.result == Result.OK and answer.lines else answer.result
     if result != Result.OK:
@@ -113,7 +116,8 @@ async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, am
     key, who = RequestKey(named(client, id_), number=number), (f"subscriber:{session.subscriber}",)
     lasts_s = max(-((backoffice.now_ms() - session.lines[0].due_ms) // 1_000), 1)
     lines = _lines(asked=left, used=amount)
-    wanted = _request(client, key, Phase.UPDATE, who, session.service, lines, lasts_s)
+    about = Inputs(service=session.service)
+    wanted = _request(client, key, Phase.UPDATE, who, about, lines, lasts_s)
     answer = await desk.charge(msgspec.structs.replace(wanted, covered=True))
     if answer.result == Result.SESSION_UNKNOWN:  # released after it was looked at
         raise Conflict(ENDED)
@@ -122,7 +126,7 @@ async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, am
     ):  # where that leaves nothing held, it ends; a number of long ago, whose answer is forgotten, ends nothing
         _, session = await _find(backoffice, client, id_)
         if session.state == SessionState.OPEN and not session.lines[0].due_ms:
-            await desk.charge(_request(client, key, Phase.STOP, who, session.service, _lines(asked=0), lasts_s))
+            await desk.charge(_request(client, key, Phase.STOP, who, about, _lines(asked=0), lasts_s))
     return await get(backoffice, client, id_)
 
 
@@ -223,7 +227,7 @@ def _request(
     key: RequestKey,
     phase: Phase,
     identities: tuple[str, ...],
-    service: str,
+    about: Inputs,
     lines: Sequence[AskedLine],
     lasts_s: int,
 ) -> ChargingRequest:
@@ -235,7 +239,7 @@ def _request(
         event_ms=None,
         lines=tuple(lines),
         style=Style.LINES,
-        inputs=Inputs(service=service),
+        inputs=about,
         held_s=lasts_s,
         whole=True,
     )

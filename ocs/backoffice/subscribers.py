@@ -10,6 +10,7 @@ from ocs.backoffice.errors import Invalid, NotFound
 from ocs.charging.identity import canonical
 from ocs.master import subscribers
 from ocs.master.subscribers import Saved, Subscriber
+from ocs.tags import undeclared
 from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ async def put(backoffice: BackOffice, wanted: Subscriber, password: str | None, 
         raise Invalid("payers", f"expected services out of {', '.join(services)}, found {unknown[0]!r}")
     if (refused := backoffice.refused(wanted.attributes)) is not None:
         raise Invalid(f"attributes.{refused[0]}", refused[1])
+    if why := undeclared(wanted.tags, backoffice.tags):
+        raise Invalid("tags", why)
     stored = password
     if password:  # a hash takes its time
         stored = await asyncio.to_thread(backoffice.passwords.stored, password, wanted.id)

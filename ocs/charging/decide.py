@@ -48,6 +48,7 @@ from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
 from tariffs.limits import counts_of, with_counts
 from tariffs.rating import Quote
+from tariffs.stated_tags import tagged_ladder
 from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX, Kind
 
@@ -291,8 +292,11 @@ def _ask(
 
 
 def _money_price(service: Service, profile: Profile, inputs: Inputs, event_ms: int) -> tuple[bytes, int]:
-    """The ladder of money that is asked for, with the limits of the subscriber, and until when they are these."""
+    """The ladder of money that is asked for, with charging tags and the limits of the subscriber, and until when they
+    are these."""
     ladder = money_ladder(service.name)
+    if inputs.tags or inputs.subscriber_tags:
+        ladder = tagged_ladder(ladder, inputs.subscriber_tags, inputs.tags)[1]
     counts, until_ms = counts_of(profile.limits, inputs, Kind.MONEY, event_ms)
     return (with_counts(ladder, counts)[1] if counts else ladder), until_ms
 

@@ -474,6 +474,7 @@ def rated_inputs(asked: Inputs, profile: Profile, told: SessionFacts, facts: Ses
         attributes=profile.attributes,
         time_zone=profile.time_zone,
         subscriber=profile.subscriber,
+        subscriber_tags=profile.tags,
         **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
     )
     return inputs

@@ -63,6 +63,8 @@ class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of services that another account than `account` pays for."""
     former: tuple[FormerPayer, ...] = ()
     """The last ones, for 30 days and longer: repeats are answered by who was charged first (charging.md section 19)."""
+    tags: str = ""
+    """Charging tags of all that it is charged, as JSON."""
 
     def paid_for(self, service: str) -> Profile:
         """The profile as it is for this service: with the account that pays for it."""

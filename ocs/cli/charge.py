@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ocs.cli.given import given, key_option
+from ocs.cli.given import given, key_option, tag_option
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, remote
 from tariffs.units import EXACT_MAX
@@ -34,13 +34,21 @@ def line_options(command: F) -> F:
         click.option("--unit", type=click.Choice(["seconds", "octets", "units", "money"]), default="units"),
         click.option("--want", metavar="AMOUNT", help="As much as is given, unless named."),
         click.option("--called", default="", help="Who is called."),
+        tag_option,
     ):
         command = option(command)
     return command
 
 
 def _body(
-    service: str, who: str | None, group: int | None, unit: str, want: str | None, called: str, **more: Any
+    service: str,
+    who: str | None,
+    group: int | None,
+    unit: str,
+    want: str | None,
+    called: str,
+    tags: dict[str, str],
+    **more: Any,
 ) -> dict[str, Any]:
     """more: members of the body; `used`: that of its line"""
     line: dict[str, Any] = {} if group is None else {"rating_group": group}
@@ -50,6 +58,8 @@ def _body(
     if want is not None:
         line["requested"] = {unit: _amount("--want", want, unit)}
     body = {"service": service, "lines": [line], "facts": {"called": called} if called else {}} | more
+    if tags:
+        body["tags"] = tags
     if who is not None:
         body["identity" if ":" in who else "subscriber"] = who
     return {name: value for name, value in body.items() if value is not None}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from ocs.cli.given import tag_wanted
+from ocs.cli.given import given, tag_wanted
 from ocs.cli.ledger_copy import LONG_S, lost, quarantine, recover, resume, status
 from ocs.cli.ledger_periods import close_period, drop_period, periods
 from ocs.cli.output import json_option, rows, say, show, tags_text
@@ -15,6 +15,10 @@ from ocs.cli.remote import Remote, RequestRefused, remote
 ENTRY: Final = (
     *("seq", "time", "bucket", "amount", "tax", "balance_after", "why"),
     *("service", "session", "reference", "reason", "tags"),
+)
+USAGE: Final = (
+    *("usage", "time", "subscriber", "service", "rating_group", "phase", "used", "granted", "unit", "cost"),
+    *("result", "tariff", "tags"),
 )
 
 
@@ -59,6 +63,31 @@ def verify(server: Remote, as_json: bool) -> None:
         for found in proof["findings"]:
             say(f"WRONG {found['what']}: {found['account']}: {found['detail']}", err=True)
         raise RequestRefused(f"{len(proof['findings'])} findings")
+
+
+@ledger.command("usage")
+@click.argument("account")
+@click.option("--from", "from_", help="Used at this instant and later: 2026-03-01T00:00:00Z")
+@click.option("--until", help="Used before this instant.")
+@click.option("--subscriber", callback=given, help="Only of this subscriber.")
+@click.option("--service", callback=given, help="Only of this service.")
+@click.option("--tag", metavar="KEY=TEXT", callback=tag_wanted, help="Only with this charging tag.")
+@click.option("--after", default="", help="Behind this usage record.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@json_option
+@remote
+def show_usage(server: Remote, account: str, as_json: bool, **wanted: Any) -> None:
+    """What was used, granted and refused, also at price 0, in the order in which it was charged."""
+
+    def table(found: Any) -> None:
+        items = [item | {"tags": tags_text(item["tags"])} for item in found["items"]]
+        lines = [[item[name] for name in USAGE] for item in items]
+        rows(f"usage of {account}", USAGE, lines, right=("used", "granted", "cost"))
+        if found["next_after"]:
+            say(f"more: --after {found['next_after']}")
+
+    wanted["from"] = wanted.pop("from_")
+    show(server.get("accounts", account, "usage", **wanted), as_json, table)
 
 
 @ledger.command("rebuild")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ocs.cli.given import key_option
+from ocs.cli.given import key_option, tag_option
 from ocs.cli.output import facts, json_option, show
 from ocs.cli.remote import Remote, remote
 
@@ -42,14 +42,23 @@ def reservation_table(found: Any) -> None:
 @click.option("--id", "name", help="Your name of it, used once.")
 @click.option("--service", default="generic", show_default=True)
 @click.option("--lasts", type=int, default=3_600, show_default=True, metavar="SECONDS")
+@tag_option
 @key_option
 @json_option
 @remote
 def make(
-    server: Remote, who: str, amount: str, name: str | None, service: str, lasts: int, key: str | None, as_json: bool
+    server: Remote,
+    who: str,
+    amount: str,
+    name: str | None,
+    service: str,
+    lasts: int,
+    tags: dict[str, str],
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Reserve AMOUNT of a subscriber (an id, or an identity such as msisdn:491700000001): all of it, or nothing."""
-    body: dict[str, Any] = {"amount": amount, "service": service, "lasts_s": lasts}
+    body: dict[str, Any] = {"amount": amount, "service": service, "lasts_s": lasts, "tags": tags}
     body["identity" if ":" in who else "subscriber"] = who
     body |= {"id": name} if name else {}
     show(server.post_once("reservations", body=body, key=key), as_json, reservation_table)

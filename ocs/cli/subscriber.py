@@ -8,7 +8,7 @@ import click
 
 from ocs.cli.given import given
 from ocs.cli.limits import limit_group
-from ocs.cli.output import facts, json_option, rows, say, show
+from ocs.cli.output import facts, json_option, rows, say, show, tags_text
 from ocs.cli.remote import Remote, RequestRefused, remote
 
 NAME = click.argument("name", metavar="SUBSCRIBER")
@@ -39,6 +39,7 @@ def subscriber_table(found: Any) -> None:
             ("tariffs", _tariffs(found)),
             ("barred", "yes" if found["barred"] else ""),
             ("attributes", [f"{name}={value}" for name, value in sorted(found["attributes"].items())]),
+            ("charging tags", tags_text(found["tags"])),
             ("version", found["version"]),
         ],
     )
@@ -98,6 +99,9 @@ def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
 @click.option(
     "--payer", "payers", multiple=True, metavar="SERVICE=ACCOUNT", help="Who pays for a service; SERVICE= ends it."
 )
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=TEXT", help="Charging tag of all it is charged; KEY= removes it."
+)
 @click.option("--barred/--not-barred", default=None)
 @json_option
 @remote
@@ -109,6 +113,7 @@ def set_subscriber(
     tariffs: tuple[str, ...],
     attributes: tuple[str, ...],
     payers: tuple[str, ...],
+    tags: tuple[str, ...],
     barred: bool | None,
     as_json: bool,
 ) -> None:
@@ -128,6 +133,7 @@ def set_subscriber(
         "barred": known["barred"] if barred is None else barred,
         "attributes": _changed(known["attributes"], attributes, "an attribute such as segment=gold"),
         "payers": _changed(known.get("payers", {}), payers, "a payer such as voice=company-7"),
+        "tags": _changed(known.get("tags", {}), tags, "a charging tag such as channel=shop"),
     }
     show(server.put("subscribers", name, body=body), as_json, subscriber_table)
 

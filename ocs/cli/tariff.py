@@ -49,7 +49,7 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
     from ocs.cli.tariff_bundle import read_document
     from ocs.config import ConfigError
     from ocs.config import load as configured
-    from ocs.tags import undeclared
+    from ocs.master.documents import check_declared
     from tariffs.document import TariffError
     from tariffs.load import load_tariff
     from tariffs.tariff import Tariff
@@ -67,8 +67,8 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
             found = load_tariff(read.document, source=str(file), files=read.files)
             if found.currency not in NUMBERS:
                 raise TariffError(str(file), "currency", NOT_KNOWN.format(found.currency))
-            if config is not None and (wrong := undeclared(found.tag_keys(), said.ledger.tags)):
-                raise TariffError(str(file), "tags", wrong)
+            if config is not None:
+                check_declared(found, said.ledger.tags, str(file))
             checked.append((str(file), found))
         except (RequestRefused, TariffError) as refused:
             checked.append((str(file), str(refused)))

@@ -83,6 +83,8 @@ class FeeAssignment(NamedTuple):
     due_ms: int = 0
     hurry: bool = False
     """It waited for money, and got some."""
+    tags: str = ""
+    """Charging tags of the subscriber, as JSON."""
 
 
 class TriedFee(NamedTuple):
@@ -124,7 +126,13 @@ class FeeLooker:
             of.begins_by_change,
             of.ends_by_change,
         )
-        self._inputs = Inputs(FEE, attributes=dict(of.attributes), time_zone=of.time_zone, subscriber=of.subscriber)
+        self._inputs = Inputs(
+            FEE,
+            attributes=dict(of.attributes),
+            time_zone=of.time_zone,
+            subscriber=of.subscriber,
+            subscriber_tags=of.tags,
+        )
         self.price = FeePrice(0, "", ())
         """Of the last call."""
         self._due_ms, self._waiting, self._why, self._taken, self._short = 0, False, "", 0, 0
@@ -385,6 +393,7 @@ def assignment_of(row: Any) -> FeeAssignment:
         billing_day=row["billing_day"],
         attributes=msgspec.json.decode(row["attributes"] or "{}", type=dict[str, str]),
         assignments=msgspec.json.decode(row["assignments"], type=tuple[Assignment, ...]),
+        tags=row["tags"],
         waiting=row["waiting"],
         due_ms=row["due_ms"] or 0,
         hurry=row["hurry"],

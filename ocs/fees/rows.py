@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FIELDS: Final = """
     f.id, f.account, f.subscriber, f.tariff, f.began_ms, f.ended_ms, f.begins_by_change, f.ends_by_change,
     f.published_ms, f.progress::text AS progress, f.waiting, f.due_ms, f.hurry, a.currency, a.time_zone, a.billing_day,
-    coalesce(s.attributes, f.attributes)::text AS attributes,
+    coalesce(s.attributes, f.attributes)::text AS attributes, coalesce(s.tags, f.tags) AS tags,
     coalesce((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
               FROM assignments x WHERE x.subscriber = f.subscriber), '[]')::text AS assignments
 """

@@ -37,6 +37,7 @@ from ocs.master.bulk_rows import JudgedLine, KnownRows, NewRows, Objection, Want
 from ocs.master.changes import alone, raised
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import CannotOpen
+from ocs.tags import undeclared
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
@@ -113,10 +114,12 @@ class Import:
         scopes: Callable[[], Awaitable[Collection[str]]],
         refused: Callable[[Mapping[str, str]], tuple[str, str] | None],
         passwords: StoredPasswords,
+        tags: Collection[str],
     ) -> None:
         """restore: brings an account in of which PostgreSQL has records
         scopes:  what a bucket may be said to pay, as of now
-        refused: which attribute of a subscriber cannot be, and why"""
+        refused: which attribute of a subscriber cannot be, and why
+        tags:    keys of charging tags that are declared"""
         self._pool: Any = pool
         self._redis: Any = redis
         self._store = store
@@ -126,6 +129,7 @@ class Import:
         self._scopes = scopes
         self._refused = refused
         self._passwords = passwords
+        self._tags = tags
         self._context = copy_context()
         """Of who asked for it: its rows on the audit trail name the caller."""
 
@@ -225,7 +229,7 @@ class Import:
             try:
                 if isinstance(line.wanted, Objection):
                     raise line.wanted
-                self._look_at_attributes(line.wanted)
+                self._look_at_subscriber(line.wanted)
                 kept = self._kept(line.wanted) or stored.get(line.number)
                 judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes, self._passwords, kept)
             except Objection as why:
@@ -236,11 +240,14 @@ class Import:
                 taken.known.append(there.accounts[line.wanted.account.id])
         return new, taken._replace(new=new.accounts)
 
-    def _look_at_attributes(self, wanted: WantedLine) -> None:
+    def _look_at_subscriber(self, wanted: WantedLine) -> None:
         """Raises an Objection."""
-        refused = None if wanted.subscriber is None else self._refused(wanted.subscriber.attributes)
-        if refused is not None:
+        if wanted.subscriber is None:
+            return
+        if (refused := self._refused(wanted.subscriber.attributes)) is not None:
             raise Objection("invalid", f"subscriber.attributes.{refused[0]}", refused[1])
+        if why := undeclared(wanted.subscriber.tags, self._tags):
+            raise Objection("invalid", "subscriber.tags", why)
 
     def _kept(self, wanted: WantedLine) -> str | None:
         """The password of a line that a server kept, if this one can use it; raises an Objection."""

@@ -25,6 +25,8 @@ from ocs.master.subscribers import (
     assignments_of,
     attributes_of,
 )
+from ocs.tags import read as read_tags
+from ocs.tags import written
 from tariffs.limits import SpendingLimit
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class JudgedLine(NamedTuple):
 # --- reading ------------------------------------------------------------------------------------------------------
 
 _SUBSCRIBERS: Final = """
-    SELECT s.id, s.account, s.barred, s.attributes, s.password,
+    SELECT s.id, s.account, s.barred, s.attributes, s.password, s.tags,
         ARRAY(SELECT identity FROM {tables}identities i WHERE i.subscriber = s.id
               AND identity <> 'subscriber:' || s.id ORDER BY identity) AS identities,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
@@ -164,6 +166,7 @@ def _subscriber(row: Any) -> Subscriber:
         barred=row["barred"],
         attributes=attributes_of(row["attributes"]),
         payers=attributes_of(row["payers"]),
+        tags=read_tags(row["tags"]),
     )
 
 
@@ -322,7 +325,7 @@ async def _write_subscribers(db: Connection, copy: Copy, new: NewRows, number: i
     inherited = {identity for identity, _ in new.inherited}
     await copy(
         "subscribers",
-        ("id", "account", "password", "barred", "moved_ms", "change", "attributes"),
+        ("id", "account", "password", "barred", "moved_ms", "change", "attributes", "tags"),
         (
             (
                 one.id,
@@ -332,6 +335,7 @@ async def _write_subscribers(db: Connection, copy: Copy, new: NewRows, number: i
                 now_ms if one.id in new.inherits else 0,
                 number,
                 msgspec.json.encode(one.attributes).decode(),
+                written(one.tags),
             )
             for one, stored in new.subscribers
         ),

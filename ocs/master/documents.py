@@ -240,6 +240,13 @@ class Pinned(NamedTuple):
     fees: bool
 
 
+def check_declared(tariff: Tariff, tags: Collection[str], source: str) -> None:
+    """TariffError where it says charging tags of a key that is not among these."""
+    for where, said in tariff.said_tags():
+        if why := undeclared(said, tags):
+            raise TariffError(source, where, why)
+
+
 def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int, tags: Collection[str]) -> Pinned:
     """The compiled tariff, with the versions of the files it was compiled with."""
     named = needs(document.document, source=document.id, form=FORMATS[document.media_type])
@@ -250,8 +257,7 @@ def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: 
     tariff = compiled(document, {name: file.content for name, file in there.items()}, document.id)
     if tariff.currency not in NUMBERS:
         raise TariffError(document.id, "currency", NOT_KNOWN.format(tariff.currency))
-    if why := undeclared(tariff.tag_keys(), tags):
-        raise TariffError(document.id, "tags", why)
+    check_declared(tariff, tags, document.id)
     if not FROM_MS_MIN <= tariff.from_ms <= FROM_MS_MAX:
         raise TariffError(document.id, "valid_from", "expected a time in the years 1 to 9999, in UTC")
     pinned = {name: file.version for name, file in there.items()}

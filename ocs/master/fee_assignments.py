@@ -24,7 +24,7 @@ _SAME: Final = "w.subscriber = f.subscriber AND w.account = f.account AND w.tari
 _END: Final = f"""
     WITH w AS ({_WANTED.format(whose="s.id = ANY($1)")})
     UPDATE fee_assignments f SET ended_ms = greatest($2, f.began_ms), due_ms = $2,
-        attributes = (SELECT s.attributes FROM subscribers s WHERE s.id = f.subscriber)
+        (attributes, tags) = (SELECT s.attributes, s.tags FROM subscribers s WHERE s.id = f.subscriber)
     WHERE f.subscriber = ANY($1) AND {_OPEN} AND NOT EXISTS (SELECT FROM w WHERE {_SAME})
 """
 _MOVE_END: Final = f"""

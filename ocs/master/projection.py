@@ -51,7 +51,7 @@ Tell = Callable[[str, int, list[str]], Awaitable[object]]
 Redis does not have needs no telling."""
 
 CHANGED: Final = f"""
-    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, s.attributes, s.password,
+    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, s.attributes, s.password, s.tags,
         a.currency, a.time_zone,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
                   FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs,
@@ -198,6 +198,7 @@ def _profile(row: Record) -> bytes:
             limits=limits_of(row["limits"]),
             payers=msgspec.json.decode(row["payers"], type=tuple[ServicePayer, ...]),
             former=msgspec.json.decode(row["former"], type=tuple[FormerPayer, ...]),
+            tags=row["tags"],
         )
     )
 

@@ -150,10 +150,10 @@ async def _put(pg: Connection, identity: str, profile: Profile, now_ms: int) -> 
             profile.rev,
         )
     new = await pg.fetchval(
-        "INSERT INTO subscribers AS s (id, account, password, barred, change, attributes, moved_ms)"
-        " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET account = $2,"
-        " password = NULLIF($3, ''), barred = $4, change = $5, attributes = $6, moved_ms = $7 WHERE s.change < $5"
-        " RETURNING true",
+        "INSERT INTO subscribers AS s (id, account, password, barred, change, attributes, moved_ms, tags)"
+        " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET account = $2,"
+        " password = NULLIF($3, ''), barred = $4, change = $5, attributes = $6, moved_ms = $7, tags = $8"
+        " WHERE s.change < $5 RETURNING true",
         profile.subscriber,
         profile.account,
         profile.password,
@@ -161,6 +161,7 @@ async def _put(pg: Connection, identity: str, profile: Profile, now_ms: int) -> 
         profile.rev,
         msgspec.json.encode(profile.attributes).decode(),
         profile.moved_ms,
+        profile.tags,
     )
     await pg.execute(
         "INSERT INTO identities AS i (identity, subscriber, change) VALUES ($1, $2, $3)"

@@ -12,6 +12,8 @@ from ocs.master.changes import Expect, change
 from ocs.master.default_thresholds import members_changed
 from ocs.master.fee_assignments import follow_subscribers
 from ocs.master.former_payers import note_ceased
+from ocs.tags import read as read_tags
+from ocs.tags import written
 from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class Subscriber(msgspec.Struct, frozen=True):
     """What tariffs may ask of it: name -> value."""
     payers: dict[str, str] = {}
     """By service, the account that pays for it in the place of `account`."""
+    tags: dict[str, str] = {}
+    """Charging tags of all that it is charged."""
 
     def paid_by(self, service: str) -> str:
         """The account that pays for this service; "" is any that has no payer of its own."""
@@ -54,7 +58,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 FIND: Final = """
-    SELECT s.id, s.account, s.barred, s.attributes, s.change AS version,
+    SELECT s.id, s.account, s.barred, s.attributes, s.tags, s.change AS version,
         (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
         ARRAY(SELECT identity FROM identities i WHERE i.subscriber = s.id AND identity <> 'subscriber:' || s.id
               ORDER BY identity) AS identities,
@@ -98,6 +102,7 @@ def _subscriber(record: Record) -> Subscriber:
         created_ms=record["created_ms"],
         attributes=attributes_of(record["attributes"]),
         payers=attributes_of(record["payers"]),
+        tags=read_tags(record["tags"]),
     )
 
 
@@ -162,9 +167,9 @@ async def _save(
 ) -> Saved:
     await _check_references(db, wanted)
     await db.execute(
-        "INSERT INTO subscribers (id, account, password, barred, change, attributes)"
-        " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $7)"
-        " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5, attributes = $7,"
+        "INSERT INTO subscribers (id, account, password, barred, change, attributes, tags)"
+        " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $7, $8)"
+        " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5, attributes = $7, tags = $8,"
         " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END,"
         " moved_ms = CASE WHEN subscribers.account = $2 THEN subscribers.moved_ms ELSE $6 END",
         wanted.id,
@@ -174,6 +179,7 @@ async def _save(
         number,
         now_ms,
         msgspec.json.encode(wanted.attributes).decode(),
+        written(wanted.tags),
     )
     if await _inherits(db, wanted.identities):  # sessions under that identity may still be another subscriber's
         await db.execute("UPDATE subscribers SET moved_ms = $2 WHERE id = $1", wanted.id, now_ms)
@@ -253,7 +259,7 @@ def _ceased(before: Subscriber, after: Subscriber | None) -> list[tuple[str, str
 def _content(subscriber: Subscriber) -> tuple[object, ...]:
     identities = sorted(subscriber.identities)
     paid = subscriber.account, subscriber.payers
-    return paid, identities, subscriber.tariffs, subscriber.barred, subscriber.attributes
+    return paid, identities, subscriber.tariffs, subscriber.barred, subscriber.attributes, subscriber.tags
 
 
 async def _check_references(db: Connection, wanted: Subscriber) -> None:

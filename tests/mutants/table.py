@@ -399,8 +399,8 @@ MUTANTS: Final = (
         (
             PlantedText(
                 "tariffs/tariff.py",
-                "inputs.attributes, {**self.parts.tags, **tags})\n\n    def tag_keys",
-                "inputs.attributes, {**tags, **self.parts.tags})\n\n    def tag_keys",
+                "inputs.attributes, {**self.parts.tags, **tags})\n\n    def said_tags",
+                "inputs.attributes, {**tags, **self.parts.tags})\n\n    def said_tags",
             ),
         ),
         ("tests/tariffs/test_tags.py",),

@@ -7,7 +7,7 @@ import pytest
 
 from tariffs.catalog import Assignment, Catalog
 from tariffs.inputs import Inputs
-from tariffs.ladder import Ladder, limit_key_parts, without_limits
+from tariffs.ladder import Ladder, as_kept, limit_key_parts
 from tariffs.limits import SpendingLimit, read_period
 from tariffs.load import load_tariff
 from tariffs.rating import goes_on, rate
@@ -101,8 +101,8 @@ def test_use_by_time_goes_on_with_the_counter_of_the_next_period() -> None:
 
 
 def test_what_is_kept_of_a_price_knows_no_limits() -> None:
-    assert without_limits(rated("data", limit()).packed) == rated("data").packed
-    assert without_limits(rated("data").packed) == rated("data").packed
+    assert as_kept(rated("data", limit()).packed) == rated("data").packed
+    assert as_kept(rated("data").packed) == rated("data").packed
 
 
 @pytest.mark.parametrize("written", ["48 h", "7 d once", "fortnight", "month from 31"])

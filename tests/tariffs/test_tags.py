@@ -73,7 +73,10 @@ def test_the_first_row_that_says_some_and_the_tariff_below_it() -> None:
     assert terms.tags_in(ladder(11, NOON_MS + 13 * 3_600_000).terms) == centre | {"channel": "night"}
     fee = tariff().parts.fees[0]
     assert terms.tags_in(fee_price(fee, tariff(), Inputs("fee"), NOON_MS).terms) == centre | {"channel": "rental"}
-    assert tariff().tag_keys() == {"channel", "cost_centre"}
+    said = [(where, {*tags}) for where, tags in tariff().said_tags() if tags]
+    channel = {"channel"}
+    rows = [(f"row {name}: tags", channel) for name in ("video", "night")]
+    assert said == [("tags", {"channel", "cost_centre"}), *rows, ("fee rental: tags", channel)]
 
 
 def test_no_grant_runs_from_one_set_into_another() -> None:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from balances.structs.charge import LINES_SETTLED_MAX
 from ocs.charging.identity import KINDS
 from ocs.patterns import looks
+from ocs.tags import UseTags
 
 ONE_LINE: Final = "a text without line breaks and other control characters"
 NUMBER_MAX: Final = 2**32 - 1
@@ -127,6 +128,8 @@ class ChargingMessage(StatedForm, frozen=True, kw_only=True):
     currency: Annotated[str, looks("[A-Z]{3}", 'three capital letters such as "EUR"')] | None = None
     """Of amounts of money; that of the account unless given."""
     facts: StatedFacts = StatedFacts()
+    tags: UseTags = {}
+    """In a session, those that were told last."""
 
 
 class ChargingStart(ChargingMessage, frozen=True, kw_only=True):

@@ -12,11 +12,14 @@ from tariffs.network_facts import in_one_text, taken_apart
 LOWER: Final = ("apn", "charging_characteristics", "user_time_zone", "equipment")
 
 
-def inputs_of(service: str, told: Any, service_context: str = "") -> Inputs:
-    """told: has a field for each fact of `tariffs.inputs.TOLD`, "" or None where it says nothing"""
-    given = {name: getattr(told, name) for name in TOLD}
+def inputs_of(service: str, told: Any, service_context: str = "", tags: str = "") -> Inputs:
+    """
+    told: has a field for each fact of `tariffs.inputs.TOLD` but tags, "" or None where it says nothing
+    tags: as JSON
+    """
+    given = {name: getattr(told, name) for name in TOLD if name != "tags"}
     given |= {"calling": party(told.calling), "called": party(told.called)}
     given |= {name: given[name].lower() for name in LOWER}
     given["network"] = in_one_text(taken_apart(told.network))
     given["visited"] = in_text(told.visited) or told.visited
-    return Inputs(service, service_context=service_context, **given)
+    return Inputs(service, service_context=service_context, tags=tags, **given)

@@ -7,6 +7,7 @@ it is says its number; which start and which event, its Idempotency-Key (docs/ht
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
@@ -50,6 +51,7 @@ from ocs.charging.request import (
     Used,
 )
 from ocs.charging.services import Service, Services
+from ocs.tags import of_use
 from tariffs.inputs import Inputs
 from tariffs.units import EXACT_MAX, MICRO, SECONDS_MAX, Rounding
 
@@ -82,6 +84,8 @@ class PlatformCall(NamedTuple):
     """Idempotency-Key; "" where a number says which request of its session it is."""
     session: str = ""
     """The id of the session that it is about; "" where the body names it."""
+    tags: Collection[str] = ()
+    """Keys that charging tags may have."""
 
     @property
     def client(self) -> str:
@@ -144,9 +148,9 @@ def event(body: ChargingEvent, call: PlatformCall, services: Services) -> Chargi
 
 
 @lru_cache(1_024)
-def _inputs(service: str, facts: StatedFacts) -> Inputs:
+def _inputs(service: str, facts: StatedFacts, tags: str) -> Inputs:
     """Kept, because most reports state nothing, or what the last one did."""
-    return inputs_of(service, facts)
+    return inputs_of(service, facts, tags=tags)
 
 
 def _request(
@@ -172,13 +176,22 @@ def _request(
         event_ms=_ms_of(body.time),
         lines=_lines(body.lines, phase, service, currency),
         style=Style.LINES,
-        inputs=_inputs(body.service, body.facts),
+        inputs=_inputs(body.service, body.facts, _tags(body, call)),
         action=action,
         currency=currency,
         refund_token=refund_token,
         wants_cost=True,
         exact_units=action is not Action.REFUND,
     )
+
+
+def _tags(body: ChargingMessage, call: PlatformCall) -> str:
+    if body.tags and isinstance(body, ChargingEvent) and body.action == "refund":
+        raise UnusableBody("tags", "not with a refund: what is given back has those of the debit")
+    try:
+        return of_use(body.tags, call.tags)
+    except ValueError as why:
+        raise UnusableBody("tags", str(why)) from None
 
 
 def _who(body: ChargingMessage, *, needed: bool = True) -> tuple[str, ...]:

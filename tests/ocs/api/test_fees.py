@@ -146,6 +146,21 @@ async def test_months_are_taken_in_order_and_renew_what_they_include(desk: FeeDe
     assert set(await desk.told("fee.charged", "allowance.renewed")) == {"fee.charged", "allowance.renewed"}
 
 
+async def test_fees_have_the_charging_tags_of_their_subscriber(desk: FeeDesk) -> None:
+    """Also those that are taken after it is deleted, and what is given back."""
+    harness, tags = desk.harness, {"channel": "shop"}
+    body = {"account": "a1", "identities": ["msisdn:491700000001"], "tariffs": [{"tariff": "flat"}], "tags": tags}
+    changed = await harness.call("PUT", "/v1/subscribers/kid", body, if_match="*")
+    assert changed.status_code == 200, changed.text
+    await desk.settle()
+    desk.wait_until(datetime(2031, 2, 2, 9, tzinfo=UTC))  # nobody looked since
+    assert (await harness.call("DELETE", "/v1/subscribers/kid", if_match="*")).status_code == 204
+    await desk.settle()
+    await harness.sync()
+    found = (await harness.call("GET", "/v1/accounts/a1/ledger?why=fee")).json()["items"]
+    assert [(one["amount"], one["tags"]) for one in found] == [("-10.00", tags), ("-0.36", tags)]
+
+
 async def test_another_tariff_in_mid_month_costs_the_whole_month_together(desk: FeeDesk) -> None:
     await desk.settle()
     await desk.harness.tariff(FLAT.replace('"flat"', '"other"') + MONTHLY.replace('"10"', '"31"'), "other")

@@ -229,3 +229,112 @@ async def test_a_tariff_with_others_is_not_published(harness: ApiHarness, old: s
     answer = await harness.call("POST", "/v1/tariffs", body)
     assert answer.status_code == 422, answer.text
     assert says in answer.text
+
+
+async def test_a_charging_request_and_a_subscriber_say_them(harness: ApiHarness) -> None:
+    await harness.tariff(TAGGED, "tagged")
+    await harness.account()
+    await harness.top_up("20.00")
+    who = {"tariffs": [{"tariff": "tagged"}], "tags": {"cashier": "9"}}
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", **who)
+    await harness.newest()
+    line = {"rating_group": 10, "requested": {"octets": MB}}
+    event = {"service": "data", "subscriber": "s1", "lines": [line]}
+    path = "/v1/charging/events"
+    bought = await harness.call("POST", path, event | {"tags": {"channel": "app;1"}}, idempotency_key="e")
+    assert (bought.status_code, bought.json()["cost"]) == (200, "0.10"), bought.text
+    refused = await harness.call("POST", path, event | {"tags": {"colour": "red"}}, idempotency_key="f")
+    assert refused.status_code == 422, refused.text
+    assert "found colour" in refused.json()["detail"]
+    order = {"amount": "1.00", "subscriber": "s1", "id": "o1"}
+    made = await harness.call("POST", "/v1/reservations", order | {"tags": {"channel": "b"}}, idempotency_key="r")
+    assert made.status_code == 201, made.text
+    paid = await harness.call("POST", "/v1/reservations/o1/confirm", {"number": 1, "amount": "1.00"})
+    assert paid.status_code == 200, paid.text
+    app, order_tags = {"cashier": "9", "channel": "app;1"}, {"cashier": "9", "channel": "b"}
+    assert await entries(harness) == [("top-up", {}), ("usage", app), ("usage", order_tags)]
+    assert await entries(harness, tag="channel:app;1") == [("usage", app)]
+    assert (await harness.call("GET", "/v1/subscribers/s1")).json()["tags"] == {"cashier": "9"}
+
+
+async def test_usage_is_listed_by_them(harness: ApiHarness) -> None:
+    await harness.tariff(TAGGED, "tagged")
+    await harness.account()
+    await harness.top_up("20.00")
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "tagged"}])
+    await harness.newest()
+    for number, channel in enumerate(("app", "web", "app")):
+        line = {"rating_group": 10, "requested": {"octets": (number + 1) * MB}}
+        event = {"service": "data", "subscriber": "s1", "lines": [line], "tags": {"channel": channel}}
+        answer = await harness.call("POST", "/v1/charging/events", event, idempotency_key=f"e{number}")
+        assert answer.status_code == 200, answer.text
+    await harness.sync()
+
+    async def used(query: str) -> list[int]:
+        found = (await harness.call("GET", f"/v1/accounts/a1/usage?{query}")).json()
+        return [one["used"] // MB for one in found["items"]]
+
+    assert await used("") == [1, 2, 3]
+    assert await used("tag=channel:app") == [1, 3]
+    assert await used("tag=channel:ap") == await used("tag=cashier:web") == await used("service=sms") == []
+    assert await used("tag=cashier:7 ä;=%25") == [1, 2, 3]
+    assert await used("subscriber=s2") == await used(f"until={time_of(0)}".replace("1970", "1980")) == []
+    page = (await harness.call("GET", "/v1/accounts/a1/usage?limit=2")).json()
+    assert await used(f"after={page['next_after']}") == [3]
+    first = page["items"][0]
+    assert first["tags"] == {"cashier": "7 ä;=%", "channel": "app"}
+    assert (first["cost"], first["unit"], first["phase"], first["result"]) == ("0.10", "octets", "event", "ok")
+    csv = (await harness.call("GET", "/v1/accounts/a1/usage.csv?tag=channel:web")).text.splitlines()
+    assert csv[0].split(",")[:3] == ["usage", "time", "subscriber"]
+    assert [line.rpartition(",")[2] for line in csv[1:]] == ["cashier=7 ä;=%;channel=web"]
+    assert (await harness.call("GET", "/v1/accounts/a1/usage?after=x")).status_code == 422
+    assert (await harness.call("GET", "/v1/accounts/none/usage")).status_code == 404
+    kept = await harness.pool.fetchval("SELECT count(*) FROM ladders")
+    assert kept == 1, "one price, whatever is said of its use"
+    shown = (await harness.call("GET", "/v1/explain/accounts/a1/entries/2")).json()
+    assert shown["same_ladder"] is True
+    assert shown["piece"]["tags"] == first["tags"]
+    assert "tagged cashier = 7 ä;=%, channel = app" in shown["piece"]["ladder"]
+
+
+async def test_money_given_back_has_those_of_what_it_gives_back(harness: ApiHarness) -> None:
+    await harness.tariff(TAGGED, "tagged")
+    await harness.account()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "tagged"}])
+    await harness.top_up("20.00")
+    both = lines(*(mscc(group, ask={"cc_total_octets": MB}) for group in (10, 11)))
+    await harness.charge(ccr(I, session_id="two;1", **both))
+    used = lines(*(mscc(group, used={"cc_total_octets": MB}) for group in (10, 11)))
+    await harness.charge(ccr(T, session_id="two;1", cc_request_number=1, **used))
+    await harness.sync()
+    cashier = {"cashier": "7 ä;=%"}
+    wanted: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({"entry": 2}, cashier | {"channel": "video"}),
+        ({"entry": 2, "tags": {"cashier": "1"}}, {"cashier": "1", "channel": "video"}),
+        ({"session": "two;1"}, cashier),
+    ]
+    for number, (body, tags) in enumerate(wanted):
+        asked = {"amount": "0.01", "reason": "r"} | body
+        given = await harness.call("POST", "/v1/accounts/a1/refunds", asked, idempotency_key=f"b{number}")
+        assert given.status_code == 201, given.text
+        again = await harness.call("POST", "/v1/accounts/a1/refunds", asked, idempotency_key=f"b{number}")
+        assert again.json() == given.json()
+        assert (await entries(harness))[-1] == ("refund", tags)
+    assert len(await entries(harness)) == 6
+
+
+async def test_what_is_undeclared_is_named_by_its_row(harness: ApiHarness) -> None:
+    for old, where in (('{ channel = "video" }', "row video: tags"), ('{ channel = "rental" }', "fee rental: tags")):
+        document = TAGGED.replace(old, '{ colour = "red" }')
+        body = {"tariffs": [{"media_type": "application/toml", "document": document}]}
+        answer = await harness.call("POST", "/v1/tariffs", body)
+        assert answer.status_code == 422
+        assert where in answer.text
+
+
+async def test_a_subscriber_with_others_is_refused(harness: ApiHarness) -> None:
+    await harness.account()
+    body = {"account": "a1", "identities": [], "tariffs": [], "tags": {"colour": "red"}}
+    answer = await harness.call("PUT", "/v1/subscribers/s1", body)
+    assert answer.status_code == 422
+    assert "found colour" in answer.json()["detail"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -28,12 +28,18 @@ FORMS: dict[str, tuple[Any, Callable[..., Any]]] = {
 
 
 def asked(
-    world: World, what: str, body: dict[str, Any], key: str = "", session: str = "", caller: str = "iptv"
+    world: World,
+    what: str,
+    body: dict[str, Any],
+    key: str = "",
+    session: str = "",
+    caller: str = "iptv",
+    tags: Sequence[str] = (),
 ) -> dict[str, Any] | str:
     """The reply as JSON says it, or in a word what came in its place."""
     form, to_request = FORMS[what]
     read = msgspec.json.decode(msgspec.json.encode(ANNA | body), type=form)
-    call = PlatformCall(caller, key, session)
+    call = PlatformCall(caller, key, session, tags)
     request = to_request(read, call, world.context.settings.services)
     coroutine = handle(request, world.context, world.now_ms)
     try:
