@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from balances.ledger.in_words import money
 from balances.ledger.kept import gone, kept, usage_since
 from balances.ledger.record import fit
 from balances.ledger.turned_back import Turning, turned_by
@@ -217,8 +218,10 @@ async def _entry(pg: Any, account: str, seq: int, amount: int) -> tuple[Source, 
     if row["session"] is not None:
         source = Source(row["session"], row["incarnation"], seq)
         left = min(left, await _left(pg, account, source.session, source.incarnation))
+    if left <= 0:
+        raise RefundRefused(f"entry: all that entry {seq} cost is given back")
     if amount > left:
-        raise RefundRefused(f"amount: no more than {_money(left)} is left to give back of entry {seq}")
+        raise RefundRefused(f"amount: no more than {money(left)} is left to give back of entry {seq}")
     return source, left
 
 
@@ -230,7 +233,7 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> t
             left = cost - await pg.fetchval(_OF_SESSION, account, session, incarnation)
             if left > 0:
                 if amount > left:
-                    raise RefundRefused(f"amount: no more than {_money(left)} is left to give back of the session")
+                    raise RefundRefused(f"amount: no more than {money(left)} is left to give back of the session")
                 return Source(session, incarnation), int(left)
         if paid:
             raise RefundRefused("session: all it cost is given back")
@@ -243,7 +246,3 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> t
 async def _left(pg: Any, account: str, session: str, incarnation: int) -> int:
     paid = {row["incarnation"]: row["paid"] for row in await pg.fetch(_PAID, account, session)}
     return int(paid.get(incarnation, 0) - await pg.fetchval(_OF_SESSION, account, session, incarnation))
-
-
-def _money(micro: int) -> str:
-    return f"{max(micro, 0) // 1_000_000}.{max(micro, 0) % 1_000_000:06d}"

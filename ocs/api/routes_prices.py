@@ -29,6 +29,10 @@ class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _use(event: schema.EventQuery) -> PricedUse:
+    try:
+        inputs = inputs_of(event.service, event, event.service_context)
+    except ValueError as why:
+        raise Invalid("visited", str(why)) from None
     return PricedUse(
         subscriber=event.subscriber,
         identity=event.identity,
@@ -37,7 +41,7 @@ def _use(event: schema.EventQuery) -> PricedUse:
         amount=event.amount,
         unit=UNITS[event.unit] if event.unit else None,
         at_ms=ms_of(event.at, "at"),
-        inputs=inputs_of(event.service, event, event.service_context),
+        inputs=inputs,
     )
 
 

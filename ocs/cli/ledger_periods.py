@@ -18,10 +18,14 @@ COLUMNS: Final = ("month", "entries", "accounts", "closed", "closed_by", "usage_
 @json_option
 @remote
 def close_period(server: Remote, month: str, as_json: bool) -> None:
-    """Close a month of the ledger: a row of each account and bucket keeps what it had at the end."""
+    """Close a month of the ledger: a row of each account and bucket keeps what it had at the end.
+
+    One that is closed stays as it was closed; says since when, and by whom.
+    """
 
     def text(closed: Any) -> None:
-        say(f"{closed['month']} is closed: {closed['entries']} entries of {closed['accounts']} accounts")
+        say(f"{closed['month']} is closed since {closed['closed']}, by {closed['closed_by']}:")
+        say(f"{closed['entries']} entries of {closed['accounts']} accounts")
         for name, books in sorted(closed["sums"].items()):
             say(f"{name}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
 

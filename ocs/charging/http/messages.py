@@ -82,7 +82,7 @@ class StatedFacts(StatedForm, frozen=True, kw_only=True):
     role: Number | None = None
     """0 originating, 1 terminating, 2 forwarding."""
     visited: Fact = ""
-    """MCC-MNC of the serving network."""
+    """MCC and MNC of the serving network: "26201", "262-01", or a text of the network that has them."""
     location: Fact = ""
     apn: Fact = ""
     rat_type: Number | None = None

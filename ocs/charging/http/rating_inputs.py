@@ -16,10 +16,15 @@ def inputs_of(service: str, told: Any, service_context: str = "", tags: str = ""
     """
     told: has a field for each fact of `tariffs.inputs.TOLD` but tags, "" or None where it says nothing
     tags: as JSON
+
+    ValueError where `visited` names no network: a price for abroad would not be found by it.
     """
+    visited = in_text(told.visited)
+    if told.visited and not visited:
+        raise ValueError(f"expected MCC and MNC, such as 26201 or 262-01, found {told.visited!r}")
     given = {name: getattr(told, name) for name in TOLD if name != "tags"}
     given |= {"calling": party(told.calling), "called": party(told.called)}
     given |= {name: given[name].lower() for name in LOWER}
     given["network"] = in_one_text(taken_apart(told.network))
-    given["visited"] = in_text(told.visited) or told.visited
+    given["visited"] = visited
     return Inputs(service, service_context=service_context, tags=tags, **given)

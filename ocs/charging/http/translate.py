@@ -176,13 +176,21 @@ def _request(
         event_ms=_ms_of(body.time),
         lines=_lines(body.lines, phase, service, currency),
         style=Style.LINES,
-        inputs=_inputs(body.service, body.facts, _tags(body, call)),
+        inputs=_facts(body, call),
         action=action,
         currency=currency,
         refund_token=refund_token,
         wants_cost=True,
         exact_units=action is not Action.REFUND,
     )
+
+
+def _facts(body: ChargingMessage, call: PlatformCall) -> Inputs:
+    tags = _tags(body, call)
+    try:
+        return _inputs(body.service, body.facts, tags)
+    except ValueError as why:
+        raise UnusableBody("facts.visited", str(why)) from None
 
 
 def _tags(body: ChargingMessage, call: PlatformCall) -> str:

@@ -263,6 +263,15 @@ def test_the_store_is_away() -> None:
     assert start(world)["result"] == "ok"
 
 
+@pytest.mark.parametrize("visited", ["440 10", "4401", "Germany", "26201x", "٢٦٢٠١"])
+def test_a_network_that_is_none_is_refused_and_not_priced_as_home(visited: str) -> None:
+    world = World()
+    with pytest.raises(UnusableBody, match="MCC and MNC") as refused:
+        start(world, facts={"visited": visited})
+    assert refused.value.field == "facts.visited"
+    assert world.charged == []
+
+
 def test_the_words_of_the_waist_are_all_told() -> None:
     world = World()
     start(world, facts={"called": "+49 30 123", "visited": "262-01", "apn": "TV.Example"}, time="2023-11-14T22:13:00Z")

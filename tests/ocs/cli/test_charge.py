@@ -21,6 +21,10 @@ async def test_a_session_and_an_event_by_hand(ocs: Run, harness: ApiHarness) -> 
     assert "0.01" in gone_on.stdout, gone_on.output
     ended = await ocs("charge", "stop", "x1", "--service", "data", "--number", "2", *data, "--used", "1", "--json")
     assert json.loads(ended.stdout)["cost"] == "0.02", ended.output
+    shown = await ocs("charge", "stop", "x1", "--service", "data", "--number", "2", *data, "--used", "1")
+    assert "nothing wanted" in shown.stdout, shown.output
+    late = ("charge", "stop", "nobody-began", "--service", "data", "--number", "1", *data, "--used", str(MB))
+    assert "charged all the same" in (await ocs(*late, "--who", "s1")).output
     bought = await ocs("charge", "event", "data", "s1", *data, "--want", str(MB), "--json")
     token = json.loads(bought.stdout)["refund_token"]
     back = await ocs("charge", "event", "data", "s1", "--action", "refund", "--refund-token", token, "--json")

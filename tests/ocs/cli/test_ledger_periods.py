@@ -21,12 +21,15 @@ async def test_a_month_is_closed_when_it_is_over_and_copied(ocs: Run, harness: A
     await harness.sync()
     done = await ocs("ledger", "close-period", month.name)
     assert done.exit_code == 0, done.stderr
+    listed = json.loads((await ocs("ledger", "periods", "--json")).stdout)["items"]
     assert done.stdout.splitlines() == [
-        f"{month.name} is closed: 1 entries of 1 accounts",
+        f"{month.name} is closed since {listed[0]['closed']}, by {listed[0]['closed_by']}:",
+        "1 entries of 1 accounts",
         "EUR: top-up -10.00",
     ]
+    harness.ahead_ms += 60_000  # closed again, it says when it was
+    assert (await ocs("ledger", "close-period", month.name)).stdout == done.stdout
     again = json.loads((await ocs("ledger", "close-period", month.name, "--json")).stdout)
-    listed = json.loads((await ocs("ledger", "periods", "--json")).stdout)["items"]
     assert listed == [again]
     assert again["sums"] == {"EUR": {"top-up": "-10.00"}}
     assert month.name in (await ocs("ledger", "periods")).stdout

@@ -46,8 +46,8 @@ async def test_refunds_of_an_entry_a_session_and_an_event(ocs: Run, charged: Api
     assert (await refund("0.04", "--session", "gw;1"))[0] == 0
     assert (await refund("0.05", "--event", "ev;1", "--number", "4"))[0] == 0
     for amount, words, status, why in (
-        ("10.01", ("--session", "gw;1"), 1, "no more than 10.000000 is left to give back of the session"),
-        ("10.01", ("--entry", "2"), 1, "no more than 10.000000 is left to give back of entry 2"),
+        ("10.01", ("--session", "gw;1"), 1, "no more than 10.00 is left to give back of the session"),
+        ("10.01", ("--entry", "2"), 1, "no more than 10.00 is left to give back of entry 2"),
         ("0.01", ("--event", "ev;1", "--number", "4"), 1, "more than is left of the event"),
         ("0.01", ("--event", "ev;1"), 1, "no such event"),
         ("0.01", ("--entry", "1"), 1, "nothing was charged by entry 1"),
