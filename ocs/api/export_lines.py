@@ -1,7 +1,7 @@
 """Writes what an import takes: the lines of NDJSON, and the rows of CSV that stand for them.
 
 An account is as it is at that moment; what its sessions hold is part of its balances. Not part of it are what only this
-server knows: sessions, entries, counters of what was used, answers under keys, revisions. Buckets with nothing in them
+server knows: sessions, entries, answers under keys, revisions. Buckets with nothing in them
 or that have ended, are left out, and thresholds that tariffs bring come with the tariffs.
 """
 
@@ -11,18 +11,19 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from balances.ledger.events import reasons_of, word_of
 from balances.ledger.in_words import time_of
-from balances.structs.account import MAIN, Bucket, SuspendReasons
+from balances.structs.account import MAIN, Bucket, Counter, CounterWindow, SuspendReasons
 from balances.structs.thresholds import Threshold
 from ocs.api.schema import AssignmentView
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
+    ImportCounter,
     ImportFee,
     ImportFees,
     ImportLimit,
@@ -80,8 +81,30 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
             ]
             or None,
             limits=[_limit(one) for one in limits] or None,
+            counters=[_counter(one) for one in sorted(account.counters, key=_by_key) if _counts(one, now_ms)] or None,
         )
     )
+
+
+def _counts(counter: Counter, now_ms: int) -> bool:
+    """Whether what it says still matters: nothing was used of it, or its period is over."""
+    is_over = 0 < counter.until_ms <= now_ms
+    return counter.window == CounterWindow.ONCE if is_over else counter.used > 0
+
+
+def _by_key(counter: Counter) -> str:
+    return counter.key
+
+
+WINDOWS: Final[dict[int, Literal["renews", "once"] | None]] = {
+    CounterWindow.NONE: None,
+    CounterWindow.RENEWS: "renews",
+    CounterWindow.ONCE: "once",
+}
+
+
+def _counter(one: Counter) -> ImportCounter:
+    return ImportCounter(one.key, one.used, time_or_none(one.until_ms), WINDOWS[one.window])
 
 
 def _by_id(bucket: Bucket) -> int:
@@ -213,7 +236,7 @@ CELLS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "grace_until": _of("account", "grace_until"),
     "customer": _of("account", "customer"),
     "tags": _of("account", "tags", " ".join),
-    **{name: _of("account", name, _as_json) for name in ("buckets", "thresholds", "services", "limits")},
+    **{name: _of("account", name, _as_json) for name in ("buckets", "thresholds", "services", "limits", "counters")},
     "subscriber": _of("subscriber", "id"),
     "identities": _of("subscriber", "identities", " ".join),
     "assignments": _of("subscriber", "tariffs", _as_json),

@@ -120,6 +120,9 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     "limits": CsvColumn(
         "JSON: limits of all subscribers together", _into("account", "limits", _json("account.limits"))
     ),
+    "counters": CsvColumn(
+        "JSON: what was used of limits and tiers", _into("account", "counters", _json("account.counters"))
+    ),
     "subscriber": CsvColumn("id of the subscriber", _into("subscriber", "id")),
     "identities": CsvColumn("kind:identity, several apart by blanks", _identity("")),
     **{

@@ -13,7 +13,7 @@ from ocs.backoffice.errors import Invalid
 from ocs.master.bulk import FileLine
 from ocs.master.bulk_rows import Objection, WantedLine
 
-LINE_BYTES_MAX: Final = 65_536
+LINE_BYTES_MAX: Final = 1 << 20
 BATCH_LINES: Final = 2_000
 BATCH_BYTES: Final = 4 << 20
 DRAIN_S: Final = 2.0

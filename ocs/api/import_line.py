@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from balances.structs.account import NEVER, SuspendReasons
+from balances.structs.account import NEVER, CounterWindow, SuspendReasons
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.api import schema
 from ocs.api.members import Twice, each_once
@@ -18,6 +18,7 @@ from ocs.api.routes_subscribers import assignment_of
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
+    ImportCounter,
     ImportFee,
     ImportFees,
     ImportLimit,
@@ -34,7 +35,7 @@ from ocs.backoffice.errors import Invalid
 from ocs.backoffice.postings import BONUS_PRIORITY
 from ocs.backoffice.subscribers import identity_of
 from ocs.charging.currencies import NUMBERS
-from ocs.master.accounts import AccountRow, OpeningBucket
+from ocs.master.accounts import AccountRow, OpeningBucket, OpeningCounter
 from ocs.master.bulk_rows import Objection, WantedLine
 from ocs.master.fee_assignments import BegunFee, BegunFees
 from ocs.master.passwords import is_stored
@@ -119,6 +120,7 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         state=_state(given),
         grace_until_ms=_objecting(ms_of, given.grace_until, "account.grace_until") or 0,
         filled=_micro(given, "filled"),
+        counters=_counters(given.counters or ()),
     )
     if row.resume_at < row.suspend_below:
         detail = "not below suspend_below, or the account would never be at rest"
@@ -260,6 +262,22 @@ def _bucket(
         blocker=given.blocker,
         hours=tuple(_objecting(hours_of, given.hours, f"{field}.hours")),
     )
+
+
+WINDOWS: Final = {None: CounterWindow.NONE, "renews": CounterWindow.RENEWS, "once": CounterWindow.ONCE}
+
+
+def _counters(given: Sequence[ImportCounter]) -> tuple[OpeningCounter, ...]:
+    found: dict[str, OpeningCounter] = {}
+    for at, one in enumerate(given):
+        field = f"account.counters[{at}]"
+        if one.key in found:
+            raise Objection("invalid", f"{field}.key", f"each key once, found {one.key!r}")
+        until_ms = _objecting(ms_of, one.until, f"{field}.until") or 0
+        if until_ms < 0:
+            raise Objection("invalid", f"{field}.until", "after 1970")
+        found[one.key] = OpeningCounter(one.key, one.used, until_ms, WINDOWS[one.window])
+    return tuple(found[key] for key in sorted(found))
 
 
 def _thresholds(given: Sequence[ImportThreshold]) -> tuple[Threshold, ...]:

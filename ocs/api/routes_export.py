@@ -68,7 +68,7 @@ async def _written(call: ApiCall, kind: str, after: str, write: Write, head: byt
 
 ABOUT: Final = (
     "Written as it is read, so it is of no one instant; any length, in little memory. An answer that is cut goes on"
-    " with `after`. What sessions hold is in the balances; sessions, entries, counters and vouchers are not in it."
+    " with `after`. What sessions hold is in the balances; sessions, entries and vouchers are not in it."
 )
 OPERATIONS: Final = (
     Operation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -90,6 +90,22 @@ class ImportFees(schema.Input, frozen=True, kw_only=True, omit_defaults=True):
     fees: Annotated[list[ImportFee], Meta(min_length=1, max_length=16)]
 
 
+COUNTERS_MAX: Final = 5_000
+
+
+class ImportCounter(schema.Input, frozen=True, omit_defaults=True):
+    """What was used of a limit or of a tier of a tariff, in the period that runs."""
+
+    key: Annotated[str, looks(r"[^\x00-\x1f\x7f]{1,512}", "a key on one line", examples=["limit=anna|abroad|2026-12"])]
+    """As the account has it: of a limit "limit=", its subscriber ("" for all together), name and period."""
+    used: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    """Micro-units of money, else whole units."""
+    until: Time | None = None
+    """When its period or window ends; left out: never."""
+    window: Literal["renews", "once"] | None = None
+    """Of one that runs from its first use: what comes after its end."""
+
+
 class ImportAccount(schema.Input, frozen=True, omit_defaults=True):
     """An account to be opened. Of one that exists, what is said here must be what it was opened with."""
 
@@ -119,6 +135,8 @@ class ImportAccount(schema.Input, frozen=True, omit_defaults=True):
     services: Annotated[list[ImportServiceLine], Meta(max_length=THRESHOLDS_MAX)] | None = None
     limits: Limits | None = None
     """Of all its subscribers together."""
+    counters: Annotated[list[ImportCounter], Meta(max_length=COUNTERS_MAX)] | None = None
+    """What was used of limits and tiers; else nothing."""
 
 
 class ImportSubscriber(schema.Input, frozen=True, omit_defaults=True):

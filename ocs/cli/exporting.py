@@ -32,7 +32,7 @@ LINE_BYTES_MAX: Final = 1 << 20
 def export_file(server: Remote, file: Path, format_: str | None, passwords: bool, resume: bool) -> None:
     """All accounts and subscribers into a file that `ocs import` takes; - is the standard output.
 
-    What sessions hold is in the balances. Vouchers, sessions, entries and counters are not in it.
+    What sessions hold is in the balances. Vouchers, sessions and entries are not in it.
     """
     format_ = format_ or SUFFIXES.get(file.suffix.lower())
     if format_ is None:

@@ -39,6 +39,18 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
     """Money of the units before it."""
 
 
+class OpeningCounter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was used of a limit or a tier before the account was opened."""
+
+    key: str
+    """As the account has it."""
+    used: int
+    until_ms: int = 0
+    """When its period or window ends; 0: never."""
+    window: int = 0
+    """CounterWindow."""
+
+
 class AccountRow(msgspec.Struct, frozen=True):
     id: str
     currency: str
@@ -70,6 +82,8 @@ class AccountRow(msgspec.Struct, frozen=True):
     """Likewise."""
     filled: int | None = None
     """What percentages of the main bucket are of when it is opened; None: its balance."""
+    counters: tuple[OpeningCounter, ...] = ()
+    """That it is opened with, by their keys."""
 
 
 FIELDS: Final = (
@@ -78,12 +92,14 @@ FIELDS: Final = (
     " opening_balance AS balance, opening_buckets::text AS buckets, opened_by,"
     " opening_thresholds::text AS thresholds, opening_services::text AS services,"
     " opening_created AS created, customer, tags, billing_day,"
-    " opening_state AS state, opening_grace_until_ms AS grace_until_ms, opening_filled AS filled"
+    " opening_state AS state, opening_grace_until_ms AS grace_until_ms, opening_filled AS filled,"
+    " opening_counters::text AS counters"
 )
 
 
 _buckets: Final = msgspec.json.Decoder(tuple[OpeningBucket, ...]).decode
 _thresholds: Final = msgspec.json.Decoder(tuple[Threshold, ...]).decode
+_counters: Final = msgspec.json.Decoder(tuple[OpeningCounter, ...]).decode
 _services: Final = msgspec.json.Decoder(tuple[ServiceSuspension, ...]).decode
 
 
@@ -91,6 +107,7 @@ def row_of(record: Record) -> AccountRow:
     """The row of a database record with FIELDS."""
     values = dict(record)
     values["buckets"], values["tags"] = _buckets(values["buckets"]), tuple(values["tags"])
+    values["counters"] = _counters(values["counters"])
     values["thresholds"], values["services"] = _thresholds(values["thresholds"]), _services(values["services"])
     for name in ("suspend_below", "resume_at"):
         if values[name] is None:

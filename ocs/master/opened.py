@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from balances.packing import fresh_account
-from balances.structs.account import Account, Bucket, SuspendReasons
+from balances.structs.account import Account, Bucket, Counter, SuspendReasons
 from balances.structs.record import Entry
 from balances.watched import is_below
 from ocs.master.accounts import AccountRow
@@ -82,6 +82,7 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         msgspec.structs.replace(one, crossed_ms=since_ms if is_below(one, account.buckets, row.created_ms) else 0)
         for one in row.thresholds
     ]
+    account.counters = [Counter(one.key, one.used, 0, one.until_ms, one.window) for one in row.counters]
     return account, entries
 
 

@@ -78,6 +78,16 @@ async def filled(harness: ApiHarness) -> None:
     )
     await done(harness, "PUT", "/v1/accounts/uno-rich/services/data", {"suspend_below": "1", "resume_at": "2"})
     await done(harness, "PUT", "/v1/accounts/uno-rich/limits/all", {"amount": "50", "period": "month from 15"})
+    await done(harness, "PUT", "/v1/subscribers/uno-s1/limits/mine", {"amount": "1", "period": "day"})
+    await done(
+        harness,
+        "PUT",
+        "/v1/subscribers/uno-s1/limits/all-in",
+        {"amount": "5000000", "kind": "octets", "period": "ever"},
+    )
+    await harness.newest()
+    event = {"service": "data", "subscriber": "uno-s1", "lines": [{"rating_group": 10, "requested": {"octets": 1000}}]}
+    await done(harness, "POST", "/v1/charging/events", event, idempotency_key="use")
     await adjusted(harness, "uno-debt", "-12", 0)
     await harness.account("uno-created", state="created")
     await harness.account("uno-grace", state="grace", grace_until="2099-01-01T00:00:00Z")
@@ -123,6 +133,61 @@ async def test_out_and_in_and_out_is_the_same(harness: ApiHarness, suffix: str, 
     assert [row["caller"] for row in callers] == ["admin"]
 
 
+async def test_what_was_used_of_limits_goes_with_the_account(harness: ApiHarness) -> None:
+    """No more may be spent elsewhere than was left."""
+    await harness.tariff()
+    await harness.account("uno-a")
+    await harness.top_up("5.00", "uno-a")
+    await harness.subscriber("uno-s", "uno-a", "username:uno")
+    for name, period in (("ever", "ever"), ("today", "day")):
+        await done(harness, "PUT", f"/v1/subscribers/uno-s/limits/{name}", {"amount": "0.03", "period": period})
+    await harness.newest()
+
+    async def buys(who: str, key: str, megabytes: int) -> int:
+        line = {"rating_group": 10, "requested": {"octets": megabytes << 20}}
+        event = {"service": "data", "subscriber": who, "lines": [line]}
+        return (await harness.call("POST", "/v1/charging/events", event, idempotency_key=key)).status_code
+
+    assert await buys("uno-s", "e1", 2) == 200
+    out = await exported(harness)
+    account = msgspec.json.decode(out.splitlines()[0].encode())["account"]
+    assert [(one["key"].split("|")[:2], one["used"], "until" in one) for one in account["counters"]] == [
+        (["limit=uno-s", "ever"], 20_000, False),
+        (["limit=uno-s", "today"], 20_000, True),
+    ]
+    renamed = out.replace("uno", "due").encode()
+    answer = await harness.call("POST", "/v1/import", renamed, content_type="application/x-ndjson")
+    assert answer.content.splitlines()[-1].startswith(b'{"event":"done"'), answer.text
+    await harness.newest()
+    shown = (await harness.call("GET", "/v1/subscribers/due-s/limits")).json()["items"]
+    assert {(one["name"], one["used"], one["left"]) for one in shown} == {
+        ("ever", "0.02", "0.01"),
+        ("today", "0.02", "0.01"),
+    }
+    assert (await buys("due-s", "e2", 2), await buys("due-s", "e3", 1), await buys("due-s", "e4", 1)) == (402, 200, 402)
+    harness.ahead_ms += 8 * 86_400_000
+    later = msgspec.json.decode((await exported(harness)).splitlines()[0].encode())["account"]["counters"]
+    assert [one["key"].split("|")[1] for one in later] == ["ever"], "of a day that is over nothing matters"
+
+
+@pytest.mark.parametrize(
+    ("counters", "field"),
+    [
+        ([{"key": "k", "used": 1}, {"key": "k", "used": 2}], "account.counters[1].key"),
+        ([{"key": "", "used": 1}], "account.counters[0].key"),
+        ([{"key": "a\nb", "used": 1}], "account.counters[0].key"),
+        ([{"key": "k", "used": -1}], "account.counters[0].used"),
+        ([{"key": "k", "used": 2**53}], "account.counters[0].used"),
+        ([{"key": "k", "used": 1, "window": "never"}], "account.counters[0].window"),
+    ],
+)
+async def test_counters_that_cannot_be(harness: ApiHarness, counters: list[Any], field: str) -> None:
+    line = msgspec.json.encode({"account": {"id": "x", "currency": "EUR", "counters": counters}})
+    answer = await harness.call("POST", "/v1/import", line, content_type="application/x-ndjson")
+    events = [msgspec.json.decode(line) for line in answer.content.splitlines()]
+    assert [one["field"] for one in events if one["event"] == "error"] == [field]
+
+
 async def test_it_goes_on_after_any_line(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     await filled(harness)
     monkeypatch.setattr(exports, "AT_ONCE", 2)
@@ -157,7 +222,7 @@ ELSEWHERE = {
     Subscriber: {"version", "created_ms"},
     AccountRow: {"created_ms", "opened_by", "grace_until_ms"},
     Account: {
-        *("version", "rev", "profile_rev", "seq", "clock_ms", "next_bucket", "counters", "generation"),
+        *("version", "rev", "profile_rev", "seq", "clock_ms", "next_bucket", "generation"),
         *("grace_until_ms", "activated_ms", "fees", "clock"),
     },
 }
