@@ -28,16 +28,22 @@ from ocs.api.schema_import import (
     ImportFees,
     ImportLimit,
     ImportLine,
+    ImportRedeemed,
     ImportServiceLine,
     ImportSubscriber,
     ImportThreshold,
+    ImportVoucherBatch,
+    ImportVouchers,
 )
 from ocs.api.texts import hours_in_words, time_or_none
 from ocs.api.views import threshold
 from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.exports import ExportedAccount, ExportedSubscriber
 from ocs.master import opened
+from ocs.master.brought_vouchers import BroughtLot
 from ocs.master.fee_assignments import BegunFees
+from ocs.master.voucher_codes import CodeAlphabet
+from ocs.master.vouchers import BatchRow
 from tariffs.limits import SpendingLimit
 
 _json: Final = msgspec.json.Encoder().encode
@@ -193,6 +199,45 @@ def _fees(begun: BegunFees) -> ImportFees:
         for name, one in begun.fees.items()
     ]
     return ImportFees(tariff=begun.tariff, from_=time_or_none(begun.from_ms), began=time_of(begun.began_ms), fees=fees)
+
+
+def voucher_line(row: BatchRow, lot: BroughtLot | None) -> ImportLine:
+    """Of a batch, or of a lot of it. Nothing of a code in clear."""
+    return ImportLine(voucher_batch=_batch(row)) if lot is None else ImportLine(vouchers=_lot(lot))
+
+
+def _batch(row: BatchRow) -> ImportVoucherBatch:
+    kind = row["kind"]
+    return ImportVoucherBatch(
+        id=row["id"],
+        state=row["state"],
+        exported=time_or_none(row["exported_ms"] or 0),
+        amount=quantity(kind, row["amount"]),
+        kind=KINDS[kind],
+        currency=row["currency"] or None,
+        valid_for_s=row["valid_for_s"],
+        from_first_use=row["from_first_use"],
+        priority=row["priority"],
+        scope=[*row["scope"]],
+        name=row["name"],
+        expires=time_or_none(row["expires_ms"] or 0),
+        count=row["count"],
+        codes=row["alphabet"],
+        length=None if row["alphabet"] == CodeAlphabet.IMPORTED else row["length"],
+        reference=row["reference"],
+        offer=row["offer"] or None,
+    )
+
+
+def _lot(lot: BroughtLot) -> ImportVouchers:
+    return ImportVouchers(
+        batch=lot.batch,
+        first=lot.first,
+        digests=[digest.hex() for digest in lot.digests],
+        blocked=[*lot.blocked],
+        redeemed=[ImportRedeemed(one.serial, time_of(one.redeemed_ms), one.account) for one in lot.redeemed],
+        sealed=lot.sealed,
+    )
 
 
 # --- the two spellings

@@ -10,6 +10,7 @@ from typing import Final
 from ocs.api.import_csv import CsvHeader
 from ocs.api.import_line import from_json, from_members
 from ocs.backoffice.errors import Invalid
+from ocs.master.brought_vouchers import Brought
 from ocs.master.bulk import FileLine
 from ocs.master.bulk_rows import Objection, WantedLine
 
@@ -23,7 +24,7 @@ BREATH_LINES: Final = 100
 CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
 
-Read = Callable[[bytes], WantedLine]
+Read = Callable[[bytes], WantedLine | Brought]
 
 
 async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
@@ -86,7 +87,7 @@ class ImportFile:
         if batch:
             yield batch
 
-    def _wanted(self, line: bytes | None) -> WantedLine | Objection:
+    def _wanted(self, line: bytes | None) -> WantedLine | Brought | Objection:
         if line is None:
             return Objection("too-large", "", f"a line has at most {LINE_BYTES_MAX} octets")
         try:

@@ -15,6 +15,7 @@ from ocs.api.members import Twice, each_once
 from ocs.api.operation import field_and_fault
 from ocs.api.routes_limits import limit_of
 from ocs.api.routes_subscribers import assignment_of
+from ocs.api.routes_vouchers import batch_of
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
@@ -26,6 +27,8 @@ from ocs.api.schema_import import (
     ImportServiceLine,
     ImportSubscriber,
     ImportThreshold,
+    ImportVoucherBatch,
+    ImportVouchers,
 )
 from ocs.api.texts import hours_of, ms_of
 from ocs.api.threshold_views import service_line_of, threshold_of
@@ -36,10 +39,12 @@ from ocs.backoffice.postings import BONUS_PRIORITY
 from ocs.backoffice.subscribers import identity_of
 from ocs.charging.currencies import NUMBERS
 from ocs.master.accounts import AccountRow, OpeningBucket, OpeningCounter
+from ocs.master.brought_vouchers import Brought, BroughtBatch, BroughtLot, RedeemedElsewhere
 from ocs.master.bulk_rows import Objection, WantedLine
 from ocs.master.fee_assignments import BegunFee, BegunFees
 from ocs.master.passwords import is_stored
 from ocs.master.subscribers import Subscriber
+from ocs.master.voucher_codes import CodeAlphabet
 from tariffs.limits import SpendingLimit, read_period
 from tariffs.thresholds import NAME, NAME_IN_WORDS
 from tariffs.units import EXACT_MAX, Kind
@@ -48,7 +53,7 @@ _decode: Final = msgspec.json.Decoder(ImportLine).decode
 LARGEST: Final = "money or units of one kind together: less than 2^53"
 
 
-def from_json(text: bytes, actor: str) -> WantedLine:
+def from_json(text: bytes, actor: str) -> WantedLine | Brought:
     """Raises an Objection."""
     try:
         line = _decode(text)
@@ -62,7 +67,7 @@ def from_json(text: bytes, actor: str) -> WantedLine:
     return _wanted(line, actor)
 
 
-def from_members(members: dict[str, Any], actor: str) -> WantedLine:
+def from_members(members: dict[str, Any], actor: str) -> WantedLine | Brought:
     """The same of the members of the JSON object that a line of CSV stands for."""
     try:
         line = msgspec.convert(members, ImportLine)
@@ -75,9 +80,16 @@ def _invalid(why: msgspec.ValidationError) -> Objection:
     return Objection("invalid", *field_and_fault(why))
 
 
-def _wanted(line: ImportLine, actor: str) -> WantedLine:
+def _wanted(line: ImportLine, actor: str) -> WantedLine | Brought:
+    alone = [one for one in (line.voucher_batch, line.vouchers) if one is not None]
+    if alone and (len(alone) > 1 or line.account is not None or line.subscriber is not None):
+        raise Objection("invalid", "", "expected a batch of vouchers, or vouchers, alone in their line")
+    if line.voucher_batch is not None:
+        return _brought_batch(line.voucher_batch)
+    if line.vouchers is not None:
+        return _brought_lot(line.vouchers)
     if line.account is None and line.subscriber is None:
-        raise Objection("invalid", "", "expected an account, a subscriber, or both")
+        raise Objection("invalid", "", "expected an account, a subscriber or both, a batch of vouchers, or vouchers")
     account, account_says = (None, {}) if line.account is None else _account(line.account, actor)
     subscriber, subscriber_says = (None, []) if line.subscriber is None else _subscriber(line.subscriber, account)
     return WantedLine(
@@ -91,6 +103,31 @@ def _wanted(line: ImportLine, actor: str) -> WantedLine:
         subscriber_limits=None if line.subscriber is None else _limits("subscriber", line.subscriber.limits),
         fees=() if line.subscriber is None else _fees(line.subscriber.fees or (), subscriber),
     )
+
+
+def _brought_batch(given: ImportVoucherBatch) -> BroughtBatch:
+    try:
+        batch = batch_of(given.id, given)
+    except Invalid as why:
+        raise Objection("invalid", f"voucher_batch.{why.field}", why.message) from None
+    if batch.currency and batch.currency not in NUMBERS:
+        raise Objection("invalid", "voucher_batch.currency", f"expected an ISO 4217 code, found {batch.currency}")
+    if (batch.count == 0) != (batch.alphabet is CodeAlphabet.IMPORTED):
+        raise Objection("invalid", "voucher_batch.count", "0 for codes that are imported, else more")
+    return BroughtBatch(batch, given.state, _objecting(ms_of, given.exported, "voucher_batch.exported"))
+
+
+def _brought_lot(given: ImportVouchers) -> BroughtLot:
+    serials = range(given.first, given.first + len(given.digests))
+    redeemed = [
+        RedeemedElsewhere(one.serial, _objecting(ms_of, one.time, f"vouchers.redeemed[{at}].time"), one.account)
+        for at, one in enumerate(given.redeemed)
+    ]
+    for field, named in (("blocked", given.blocked), ("redeemed", [one.serial for one in redeemed])):
+        if len({*named}) < len(named) or any(serial not in serials for serial in named):
+            raise Objection("invalid", f"vouchers.{field}", "expected serial numbers of the line, each once")
+    digests = [bytes.fromhex(one) for one in given.digests]
+    return BroughtLot(given.batch, given.first, digests, given.blocked, redeemed, given.sealed)
 
 
 def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, Any]]:

@@ -38,13 +38,13 @@ class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
 async def import_lines(call: ApiCall) -> ApiReply:
     """The answer begins with the first batch: what is wrong with the whole is refused before."""
     assert call.stream is not None
-    file = ImportFile(call.stream, call.media_type, call.caller)
+    file, may = ImportFile(call.stream, call.media_type, call.caller), call.authority.may("vouchers.write")
     try:
         await file.begin()
     except BackOfficeError:
         await file.drain()
         raise
-    return ApiReply(_events(call, file, begun(call.backoffice)), media_type=NDJSON)
+    return ApiReply(_events(call, file, begun(call.backoffice, call.caller, vouchers=may)), media_type=NDJSON)
 
 
 async def _events(call: ApiCall, file: ImportFile, work: Import) -> AsyncGenerator[bytes, None]:

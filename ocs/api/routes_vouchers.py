@@ -41,15 +41,20 @@ class VouchersQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def put_batch(call: ApiCall) -> ApiReply:
-    body: schema.VoucherBatchPut = call.body
+    made = await vouchers.make_batch(call.backoffice, batch_of(call.path["id"], call.body), call.caller)
+    return ApiReply(await _batch_view(call, made))
+
+
+def batch_of(id_: str, body: schema.VoucherBatchPut) -> VoucherBatch:
+    """Raises Invalid."""
     kind, alphabet = KIND_OF[body.kind], CodeAlphabet(body.codes)
     if (body.currency is not None) != (kind == Kind.MONEY):
         raise Invalid("currency", "needed for money, and only there")
     if alphabet is CodeAlphabet.IMPORTED and body.length is not None:
         raise Invalid("length", "imported codes have their own")
     made_here = IMPORTED_MAX if alphabet is CodeAlphabet.IMPORTED else length_for(alphabet)
-    batch = VoucherBatch(
-        id=call.path["id"],
+    return VoucherBatch(
+        id=id_,
         kind=kind,
         amount=amount_of(body.amount, kind, "amount"),
         currency=body.currency or "",
@@ -65,7 +70,6 @@ async def put_batch(call: ApiCall) -> ApiReply:
         reference=body.reference,
         offer=body.offer or "",
     )
-    return ApiReply(await _batch_view(call, await vouchers.make_batch(call.backoffice, batch, call.caller)))
 
 
 async def get_batch(call: ApiCall) -> ApiReply:

@@ -12,7 +12,9 @@ from balances.structs.thresholds import THRESHOLDS_MAX
 from ocs.api import schema
 from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
+from ocs.api.schema_vouchers import BatchState, VoucherBatchPut
 from ocs.api.texts import Money, MoneyFromZero, QuantityFromZero, Time
+from ocs.master.vouchers import LOT
 from ocs.patterns import looks
 from ocs.tags import ChargingTags
 from tariffs.limits import LIMITS_MAX
@@ -91,6 +93,8 @@ class ImportFees(schema.Input, frozen=True, kw_only=True, omit_defaults=True):
 
 
 COUNTERS_MAX: Final = 5_000
+Serial = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Digest = Annotated[str, looks("[0-9a-f]{64}", "32 octets in hexadecimal")]
 
 
 class ImportCounter(schema.Input, frozen=True, omit_defaults=True):
@@ -160,11 +164,44 @@ class ImportSubscriber(schema.Input, frozen=True, omit_defaults=True):
     """How far recurring fees are; of a new subscriber only."""
 
 
+class ImportVoucherBatch(VoucherBatchPut, frozen=True, kw_only=True):
+    """A batch of vouchers, without them. Of one that exists its state and `exported` are not looked at."""
+
+    id: schema.Id
+    state: BatchState
+    exported: Time | None = None
+    """When its codes went out in clear, on the server that it comes from: they go out no more."""
+
+
+class ImportRedeemed(schema.Input, frozen=True):
+    serial: Serial
+    time: Time
+    account: Annotated[str, Meta(max_length=64)]
+
+
+class ImportVouchers(schema.Input, frozen=True, omit_defaults=True):
+    """Up to 1,000 vouchers of a batch that is there. Of those that exist only their codes are compared."""
+
+    batch: schema.Id
+    first: Serial
+    """Serial number of the first; the others follow one by one."""
+    digests: Annotated[list[Digest], Meta(min_length=1, max_length=LOT)]
+    """What their codes are stored as: without the key of vouchers of both servers nobody can make a code of one."""
+    blocked: Annotated[list[Serial], Meta(max_length=LOT)] = msgspec.field(default_factory=list)
+    redeemed: Annotated[list[ImportRedeemed], Meta(max_length=LOT)] = msgspec.field(default_factory=list)
+    """On the server that they come from: nothing is credited for these."""
+    sealed: Annotated[str, Meta(max_length=200_000)] = ""
+    """Their codes, sealed by that key, while nobody has them in clear."""
+
+
 class ImportLine(schema.Input, frozen=True, omit_defaults=True):
-    """One line: both go in, or neither."""
+    """One line: an account, a subscriber or both, which go in together or not at all; or a batch of vouchers, or some
+    of its vouchers."""
 
     account: ImportAccount | None = None
     subscriber: ImportSubscriber | None = None
+    voucher_batch: ImportVoucherBatch | None = None
+    vouchers: ImportVouchers | None = None
 
 
 class ImportCounts(Struct, frozen=True):
@@ -176,6 +213,8 @@ class ImportCounts(Struct, frozen=True):
     accounts_unchanged: int
     subscribers_created: int
     subscribers_unchanged: int
+    vouchers_created: int
+    vouchers_unchanged: int
     given: dict[str, Money]
     """Money that new accounts began with, by currency."""
 

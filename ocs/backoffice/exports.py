@@ -1,4 +1,5 @@
-"""Export: every account as the live store has it now, then every subscriber, a page at a time, in the order of ids."""
+"""Export: every account as the live store has it now, then every subscriber, then vouchers, a page at a time, in the
+order of ids."""
 
 from __future__ import annotations
 
@@ -9,11 +10,13 @@ from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account
 from balances.structs.account import Account
 from ocs.backoffice.accounts import read
-from ocs.master import accounts, fee_assignments, limits, subscribers
+from ocs.master import accounts, fee_assignments, limits, subscribers, vouchers
 from ocs.master.accounts import AccountRow
+from ocs.master.brought_vouchers import BroughtLot, lot_of
 from ocs.master.fee_assignments import BegunFees
 from ocs.master.limits import LimitOwner
 from ocs.master.subscribers import Subscriber
+from ocs.master.vouchers import LOT, BatchRow
 from tariffs.limits import SpendingLimit
 
 if TYPE_CHECKING:
@@ -46,6 +49,28 @@ async def all_accounts(backoffice: BackOffice, after: str) -> AsyncIterator[list
             for row, account in zip(rows, live, strict=True)
         ]
         after = rows[-1].id
+
+
+async def all_vouchers(
+    backoffice: BackOffice, batch: str, first: int
+) -> AsyncIterator[tuple[BatchRow, BroughtLot | None]]:
+    """Every batch, and then its vouchers, a lot at a time; after those of a batch that begin with a serial number (0:
+    after the batch itself; "": from the beginning)."""
+    if batch and (row := await vouchers.get(backoffice.pool, batch)) is not None:
+        async for lot in _lots(backoffice, row, first + LOT if first else 1):
+            yield row, lot
+    while rows := await vouchers.page(backoffice.pool, batch, AT_ONCE):
+        for row in rows:
+            yield row, None
+            async for lot in _lots(backoffice, row, 1):
+                yield row, lot
+        batch = rows[-1]["id"]
+
+
+async def _lots(backoffice: BackOffice, row: BatchRow, first: int) -> AsyncIterator[BroughtLot]:
+    while (lot := await lot_of(backoffice.pool, row, first)) is not None:
+        yield lot
+        first = lot.first + len(lot.digests)
 
 
 async def _live(backoffice: BackOffice, rows: Sequence[AccountRow]) -> list[Account]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
 
-def begun(backoffice: BackOffice) -> Import:
-    """An import: `run` takes batches of lines in, `check` only looks."""
+def begun(backoffice: BackOffice, actor: str, *, vouchers: bool) -> Import:
+    """An import: `run` takes batches of lines in, `check` only looks. vouchers: its caller may bring some in"""
     return Import(
         backoffice.pool,
         backoffice.redis,
@@ -24,5 +24,7 @@ def begun(backoffice: BackOffice) -> Import:
         scopes=backoffice.scopes,
         refused=backoffice.refused,
         tags=backoffice.tags,
+        voucher_keys=(lambda: backoffice.vouchers.keys) if vouchers else None,
+        actor=actor,
         passwords=backoffice.passwords,
     )

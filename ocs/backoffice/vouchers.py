@@ -393,7 +393,7 @@ async def _insert(
         " gift)"
         " SELECT v.batch, v.serial, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb"
         " FROM vouchers v JOIN voucher_batches b ON b.id = v.batch"
-        " WHERE v.batch = $1 AND v.serial = $2 AND NOT v.blocked AND b.state = 'active'"
+        " WHERE v.batch = $1 AND v.serial = $2 AND NOT v.blocked AND v.redeemed_ms IS NULL AND b.state = 'active'"
         " FOR SHARE ON CONFLICT DO NOTHING RETURNING serial",
         voucher["batch"],
         voucher["serial"],

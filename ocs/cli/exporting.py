@@ -19,7 +19,10 @@ from ocs.cli.output import say
 from ocs.cli.remote import Remote, RequestRefused, remote
 
 PATHS: Final = {"csv": "export.csv", "ndjson": "export"}
-BEGINS: Final = {"csv": (b"account,currency,",), "ndjson": (b'{"account":', b'{"subscriber":')}
+BEGINS: Final = {
+    "csv": (b"account,currency,",),
+    "ndjson": (b'{"account":', b'{"subscriber":', b'{"voucher_batch":'),
+}
 LINE_BYTES_MAX: Final = 1 << 20
 
 
@@ -27,12 +30,15 @@ LINE_BYTES_MAX: Final = 1 << 20
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @click.option("--format", "format_", type=click.Choice([*MEDIA_TYPES]), help="Else by the ending of the name.")
 @click.option("--passwords", is_flag=True, help="With passwords as they are kept, sealed or hashed.")
+@click.option(
+    "--vouchers", is_flag=True, help="With batches of vouchers, for a server with the same vouchers.keys; NDJSON."
+)
 @click.option("--resume", is_flag=True, help="Go on after the last whole line of FILE, where it was cut.")
 @remote
-def export_file(server: Remote, file: Path, format_: str | None, passwords: bool, resume: bool) -> None:
+def export_file(server: Remote, file: Path, format_: str | None, passwords: bool, vouchers: bool, resume: bool) -> None:
     """All accounts and subscribers into a file that `ocs import` takes; - is the standard output.
 
-    What sessions hold is in the balances. Vouchers, sessions and entries are not in it.
+    What sessions hold is in the balances. Sessions and entries are not in it, and no code of a voucher in clear.
     """
     format_ = format_ or SUFFIXES.get(file.suffix.lower())
     if format_ is None:
@@ -45,7 +51,7 @@ def export_file(server: Remote, file: Path, format_: str | None, passwords: bool
         if resume and not _is_export(out, format_):
             raise RequestRefused(f"{file}: is no {format_} that `ocs export` wrote: nothing was done")
         after = _last_of(out, format_) if resume else ""
-        _export(server, out, PATHS[format_], after, passwords=passwords)
+        _export(server, out, PATHS[format_], after, passwords=passwords, vouchers=vouchers)
 
 
 @contextlib.contextmanager
@@ -89,6 +95,10 @@ def _last_of(out: IO[bytes], format_: str) -> str:
         return ""
     if format_ == "ndjson":
         line = json.loads(lines[-1])
+        if "voucher_batch" in line:
+            return f"vouchers:{line['voucher_batch']['id']}/0"
+        if "vouchers" in line:
+            return f"vouchers:{line['vouchers']['batch']}/{line['vouchers']['first']}"
         kind = "account" if "account" in line else "subscriber"
         return f"{kind}:{line[kind]['id']}"
     out.seek(0)
@@ -99,7 +109,7 @@ def _last_of(out: IO[bytes], format_: str) -> str:
     return f"subscriber:{row['subscriber']}" if row["subscriber"] else f"account:{row['account']}"
 
 
-def _export(server: Remote, out: IO[bytes], path: str, after: str, *, passwords: bool) -> None:
+def _export(server: Remote, out: IO[bytes], path: str, after: str, *, passwords: bool, vouchers: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -108,7 +118,8 @@ def _export(server: Remote, out: IO[bytes], path: str, after: str, *, passwords:
     lines = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         shown = progress.add_task("")
-        query = {"passwords": "true" if passwords else None, "after": after or None}
+        with_ = {name: "true" for name, said in (("passwords", passwords), ("vouchers", vouchers)) if said}
+        query = with_ | ({"after": after} if after else {})
         try:
             for piece in server.download(path, query=query):
                 out.write(piece)

@@ -168,6 +168,7 @@ def _table(done: dict[str, Any]) -> None:
             ("did not go in", done["errors"]),
             ("accounts", f"{done['accounts_created']} new, {done['accounts_unchanged']} unchanged"),
             ("subscribers", f"{done['subscribers_created']} new, {done['subscribers_unchanged']} unchanged"),
+            ("vouchers", f"{done['vouchers_created']} new, {done['vouchers_unchanged']} unchanged"),
             ("given", ", ".join(f"{amount} {currency}" for currency, amount in done["given"].items())),
         ],
     )

@@ -33,6 +33,7 @@ from ocs.backoffice.errors import Unavailable
 from ocs.master import bulk_rows
 from ocs.master.accounts import AccountRow
 from ocs.master.bring_in import check_epoch, first
+from ocs.master.brought_vouchers import Brought, BroughtBatch, BroughtCount, bring, keys_or_objection
 from ocs.master.bulk_rows import JudgedLine, KnownRows, NewRows, Objection, WantedLine
 from ocs.master.changes import alone, raised
 from ocs.master.passwords import StoredPasswords
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from balances.redis.store import Store
     from ocs.master.projection import Projector
+    from ocs.master.voucher_keys import VoucherKeys
     from ocs.stores.bounded_postgres import BoundedPostgres
 
 T = TypeVar("T")
@@ -63,7 +65,7 @@ class FileLine(NamedTuple):
     """One line of a file; what it wants, or why it cannot be read."""
 
     number: int
-    wanted: WantedLine | Objection
+    wanted: WantedLine | Brought | Objection
 
 
 class ImportTotals(msgspec.Struct):
@@ -75,6 +77,8 @@ class ImportTotals(msgspec.Struct):
     accounts_unchanged: int = 0
     subscribers_created: int = 0
     subscribers_unchanged: int = 0
+    vouchers_created: int = 0
+    vouchers_unchanged: int = 0
     given: dict[str, int] = {}
     """Money of new accounts, micro-units by currency."""
 
@@ -99,6 +103,7 @@ class _TakenBatch(NamedTuple):
     known: list[AccountRow]
     """Those that were there: opened before, unless an import was cut short."""
     last: int
+    vouchers: BroughtCount = BroughtCount()
 
 
 class Import:
@@ -115,11 +120,15 @@ class Import:
         refused: Callable[[Mapping[str, str]], tuple[str, str] | None],
         passwords: StoredPasswords,
         tags: Collection[str],
+        voucher_keys: Callable[[], VoucherKeys] | None,
+        actor: str,
     ) -> None:
         """restore: brings an account in of which PostgreSQL has records
         scopes:  what a bucket may be said to pay, as of now
         refused: which attribute of a subscriber cannot be, and why
-        tags:    keys of charging tags that are declared"""
+        tags:    keys of charging tags that are declared
+        voucher_keys: those of vouchers, or raises why there are none; None: the caller may bring no vouchers in
+        actor:   who imports"""
         self._pool: Any = pool
         self._redis: Any = redis
         self._store = store
@@ -129,7 +138,7 @@ class Import:
         self._scopes = scopes
         self._refused = refused
         self._passwords = passwords
-        self._tags = tags
+        self._tags, self._voucher_keys, self._actor = tags, voucher_keys, actor
         self._context = copy_context()
         """Of who asked for it: its rows on the audit trail name the caller."""
 
@@ -171,14 +180,14 @@ class Import:
         """What `run` would answer, with nothing changed: new rows are written to temporary tables of this
         connection."""
         totals, scopes = ImportTotals(given={}), await self._scopes()
-        async with self._shadow() as shadow:
+        async with self._shadow() as shadow, self._undone() as undone:
             async for lines in batches:
                 async with self._pool.acquire() as db:
                     below = await bulk_rows.read(db, _wanted(lines))
                 there = (await bulk_rows.read(shadow, _wanted(lines), SHADOW)).over(below)
                 new, taken = await self._judged(lines, there, scopes, await self._stored(lines))
                 await bulk_rows.write(shadow, new, 0, self._now_ms(), SHADOW)
-                yield _done(totals, taken)
+                yield _done(totals, await self._with_vouchers(undone, lines, taken, scopes))
 
     @contextlib.asynccontextmanager
     async def _shadow(self) -> AsyncIterator[Connection]:
@@ -186,6 +195,17 @@ class Import:
             for table in bulk_rows.SHADOWED:
                 await db.execute(f"CREATE TEMP TABLE {table} (LIKE {table} INCLUDING ALL) ON COMMIT DROP")
             yield db
+
+    @contextlib.asynccontextmanager
+    async def _undone(self) -> AsyncIterator[Connection]:
+        """What is done here is taken back."""
+        async with self._pool.acquire() as db:
+            whole = db.transaction()
+            await whole.start()
+            try:
+                yield db
+            finally:
+                await whole.rollback()
 
     # ---- PostgreSQL
 
@@ -195,7 +215,7 @@ class Import:
         said = [
             (line.number, wanted.subscriber.id, wanted.password)
             for line in lines
-            if not isinstance(wanted := line.wanted, Objection)
+            if isinstance(wanted := line.wanted, WantedLine)
             if wanted.subscriber is not None and wanted.password
         ]
         if not said:
@@ -206,11 +226,39 @@ class Import:
     async def _take(self, lines: Sequence[FileLine], scopes: Collection[str], stored: Mapping[int, str]) -> _TakenBatch:
         async with alone(self._pool) as db:
             new, taken = await self._judged(lines, await bulk_rows.read(db, _wanted(lines)), scopes, stored)
+            taken = await self._with_vouchers(db, lines, taken, scopes)
             if not new:
                 return taken
             await bulk_rows.write(db, new, await raised(db), self._now_ms())
             created_ms = await db.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
         return taken._replace(new=[msgspec.structs.replace(row, created_ms=created_ms) for row in new.accounts])
+
+    async def _with_vouchers(
+        self, db: Connection, lines: Sequence[FileLine], taken: _TakenBatch, scopes: Collection[str]
+    ) -> _TakenBatch:
+        """With what the lines of vouchers come to, one after the other."""
+        made = known = 0
+        errors, judged = [*taken.errors], [*taken.judged]
+        for line in lines:
+            if isinstance(line.wanted, WantedLine | Objection):
+                continue
+            try:
+                count = await self._brought(db, line.wanted, scopes)
+            except Objection as why:
+                errors.append((line.number, why))
+                continue
+            made, known = made + count.made, known + count.known
+            judged.append(JudgedLine(None, None))
+        errors.sort(key=lambda one: one[0])
+        return taken._replace(errors=errors, judged=judged, vouchers=BroughtCount(made, known))
+
+    async def _brought(self, db: Connection, what: Brought, scopes: Collection[str]) -> BroughtCount:
+        if self._voucher_keys is None:
+            raise Objection("forbidden", "", "the caller lacks the permission vouchers.write")
+        if isinstance(what, BroughtBatch) and (unknown := [one for one in what.batch.scope if one not in scopes]):
+            detail = f"expected some of {', '.join(sorted(scopes))}, found {unknown[0]!r}"
+            raise Objection("invalid", "voucher_batch.scope", detail)
+        return await bring(db, what, keys_or_objection(self._voucher_keys), self._actor, self._now_ms())
 
     async def _judged(
         self, lines: Sequence[FileLine], there: KnownRows, scopes: Collection[str], stored: Mapping[int, str]
@@ -229,6 +277,8 @@ class Import:
             try:
                 if isinstance(line.wanted, Objection):
                     raise line.wanted
+                if not isinstance(line.wanted, WantedLine):  # vouchers come after
+                    continue
                 self._look_at_subscriber(line.wanted)
                 kept = self._kept(line.wanted) or stored.get(line.number)
                 judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes, self._passwords, kept)
@@ -335,6 +385,8 @@ def _done(totals: ImportTotals, taken: _TakenBatch) -> BatchDone:
         totals.accounts_unchanged += judged.account is False
         totals.subscribers_created += judged.subscriber is True
         totals.subscribers_unchanged += judged.subscriber is False
+    totals.vouchers_created += taken.vouchers.made
+    totals.vouchers_unchanged += taken.vouchers.known
     for row in taken.new:
         money = row.balance + sum(bucket.amount for bucket in row.buckets if bucket.kind == 0)
         if money:

@@ -85,7 +85,7 @@ async def make_lot(pool: Any, batch: BatchRow, keys: VoucherKeys) -> int:
         alphabet, lot = CodeAlphabet(batch["alphabet"]), min(LOT, int(count - made))
         codes = [make_code(alphabet, batch["length"], secrets.randbelow) for _ in range(lot)]
         await _put_in(pg, batch["id"], made, codes, keys)
-        sealed = keys.sealing.seal(" ".join(codes), about=_lot_name(batch["id"], made + 1))
+        sealed = keys.sealing.seal(" ".join(codes), about=lot_name(batch["id"], made + 1))
         await pg.execute(
             "INSERT INTO voucher_codes (batch, first, sealed) VALUES ($1, $2, $3)", batch["id"], made + 1, sealed
         )
@@ -117,7 +117,8 @@ async def _put_in(pg: Any, batch: str, made: int, codes: Sequence[str], keys: Vo
     await pg.execute("UPDATE voucher_batches SET made = $2 WHERE id = $1", batch, made + len(codes))
 
 
-def _lot_name(batch: str, first: int) -> str:
+def lot_name(batch: str, first: int) -> str:
+    """What the sealed codes of a lot are about."""
     return f"voucher codes {batch} {first}"
 
 
@@ -130,7 +131,7 @@ async def sealed_codes(pool: Any, batch: str, from_serial: int, keys: VoucherKey
     )
     if row is None:
         return None
-    return row["first"], keys.sealing.open(row["sealed"], about=_lot_name(batch, row["first"])).split(" ")
+    return row["first"], keys.sealing.open(row["sealed"], about=lot_name(batch, row["first"])).split(" ")
 
 
 async def set_state(pool: Any, batch: str, state: str) -> BatchRow | None:
@@ -145,7 +146,9 @@ async def set_state(pool: Any, batch: str, state: str) -> BatchRow | None:
 _VOUCHER: Final = """
     SELECT v.batch, v.serial, v.blocked, b.state AS batch_state, b.expires_ms, b.kind, b.amount, b.currency,
         b.offer, b.alphabet,
-        c.account, c.source, c.reference, c.claimed_ms, c.claimed_by, c.credited_ms, c.seq
+        COALESCE(c.account, NULLIF(v.redeemed_by, '')) AS account, c.source, c.reference,
+        COALESCE(c.claimed_ms, v.redeemed_ms) AS claimed_ms, c.claimed_by,
+        COALESCE(c.credited_ms, v.redeemed_ms) AS credited_ms, c.seq
     FROM vouchers v JOIN voucher_batches b ON b.id = v.batch
         LEFT JOIN voucher_claims c ON c.batch = v.batch AND c.serial = v.serial
 """
@@ -180,12 +183,14 @@ async def block(pool: Any, batch: str, serial: int, *, blocked: bool) -> None:
 
 
 async def counts(pool: Any, batch: str) -> tuple[int, int, int]:
-    """Of a batch: redeemed, credited, and blocked by themselves without being redeemed."""
+    """Of a batch: redeemed, credited, both here or where it comes from, and blocked by themselves without being
+    redeemed."""
     row = await pool.fetchrow(
         "SELECT (SELECT count(*) FROM voucher_claims WHERE batch = $1) AS redeemed,"
         " (SELECT count(*) FROM voucher_claims WHERE batch = $1 AND credited_ms IS NOT NULL) AS credited,"
-        " (SELECT count(*) FROM vouchers v WHERE batch = $1 AND blocked AND NOT EXISTS"
+        " (SELECT count(*) FROM vouchers WHERE batch = $1 AND redeemed_ms IS NOT NULL) AS elsewhere,"
+        " (SELECT count(*) FROM vouchers v WHERE batch = $1 AND blocked AND redeemed_ms IS NULL AND NOT EXISTS"
         " (SELECT FROM voucher_claims c WHERE c.batch = v.batch AND c.serial = v.serial)) AS blocked",
         batch,
     )
-    return row["redeemed"], row["credited"], row["blocked"]
+    return row["redeemed"] + row["elsewhere"], row["credited"] + row["elsewhere"], row["blocked"]

@@ -3,15 +3,18 @@
 import csv
 import io
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 
+from balances.ledger.verify import verify
 from balances.structs.account import Account, Bucket
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.api.export_lines import CELLS
 from ocs.api.import_csv import COLUMNS
+from ocs.api.import_line import from_json
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
@@ -21,7 +24,9 @@ from ocs.api.schema_import import (
     ImportThreshold,
 )
 from ocs.backoffice import exports
+from ocs.backoffice.imports import begun
 from ocs.master.accounts import AccountRow, OpeningBucket
+from ocs.master.bulk import FileLine
 from ocs.master.subscribers import Subscriber
 from tariffs.limits import SpendingLimit
 from tests.ocs.api.imports import errors
@@ -186,6 +191,147 @@ async def test_counters_that_cannot_be(harness: ApiHarness, counters: list[Any],
     answer = await harness.call("POST", "/v1/import", line, content_type="application/x-ndjson")
     events = [msgspec.json.decode(line) for line in answer.content.splitlines()]
     assert [one["field"] for one in events if one["event"] == "error"] == [field]
+
+
+CSV_OR_NDJSON = {"content_type": "application/x-ndjson"}
+
+
+async def vouchers_of_all_kinds(harness: ApiHarness) -> dict[str, list[str]]:
+    """Batches "uno-a" with its codes out, "uno-b" with codes nobody has seen, "uno-c" of imported codes: by batch, what
+    may be redeemed."""
+    await harness.account("uno-acc")
+    bundle = {"kind": "octets", "amount": "1000", "valid_for_s": 3600, "scope": ["data"], "name": "n"}
+    for id_, more in (
+        ("uno-a", {"count": 4, "expires": "2099-01-01T00:00:00Z"}),
+        ("uno-b", bundle | {"count": 2, "currency": None}),
+        ("uno-c", {"count": 0, "codes": "imported"}),
+    ):
+        body = {"amount": "10.00", "currency": "EUR", "reference": "r"} | more
+        await done(harness, "PUT", f"/v1/voucher-batches/{id_}", body)
+    answer = await harness.call("POST", "/v1/voucher-batches/uno-a/export", {})
+    codes = [msgspec.json.decode(line)["code"] for line in answer.content.splitlines()]
+    await done(harness, "POST", "/v1/voucher-batches/uno-c/import", {"codes": ["ABCDEF1", "ABCDEF2"]})
+    for id_ in ("uno-a", "uno-b", "uno-c"):
+        await done(harness, "PUT", f"/v1/voucher-batches/{id_}/state", {"state": "active"})
+    await done(harness, "POST", "/v1/voucher-batches/uno-a/vouchers/2/block", {})
+    assert await redeemed(harness, codes[2], "first") == 201
+    await harness.sync()
+    return {"a": codes, "c": ["ABCDEF1", "ABCDEF2"]}
+
+
+async def redeemed(harness: ApiHarness, code: str, key: str) -> int:
+    body = {"code": code, "account": "uno-acc"}
+    return (await harness.call("POST", "/v1/vouchers/redeem", body, idempotency_key=key)).status_code
+
+
+async def brought_in(harness: ApiHarness, lines: str, query: str = "") -> tuple[list[Any], Any]:
+    """Errors, and the last event."""
+    answer = await harness.call("POST", f"/v1/import{query}", lines.encode(), **CSV_OR_NDJSON)
+    events = [msgspec.json.decode(line) for line in answer.content.splitlines()]
+    return errors(events), events[-1]
+
+
+async def emptied(harness: ApiHarness) -> None:
+    """As a server that has no vouchers."""
+    await harness.pool.execute("TRUNCATE voucher_claims, voucher_codes, vouchers, voucher_batches")
+
+
+async def test_vouchers_are_good_on_the_other_server_and_none_twice(
+    harness: ApiHarness,
+) -> None:
+    codes = await vouchers_of_all_kinds(harness)
+    out = await exported(harness, "?vouchers=true")
+    assert not any(code.replace("-", "") in out for code in codes["a"] + codes["c"])
+    assert "voucher" not in await exported(harness)
+    lines = [line for line in out.splitlines() if '{"voucher' in line]
+    assert [next(iter(msgspec.json.decode(line))) for line in lines] == ["voucher_batch", "vouchers"] * 3
+    await emptied(harness)
+    vouchers = "".join(f"{line}\n" for line in lines)
+    assert (await brought_in(harness, vouchers, "?check=true"))[1]["vouchers_created"] == 8
+    assert "voucher" not in await exported(harness, "?vouchers=true"), "a check changes nothing"
+    wrong, last = await brought_in(harness, vouchers)
+    assert (wrong, last["vouchers_created"], last["vouchers_unchanged"]) == ([], 8, 0)
+    assert await exported(harness, "?vouchers=true") == out
+    wrong, last = await brought_in(harness, vouchers)
+    assert (wrong, last["vouchers_created"], last["vouchers_unchanged"]) == ([], 0, 8)
+    batch = (await harness.call("GET", "/v1/voucher-batches/uno-a")).json()
+    assert (batch["made"], batch["redeemed"], batch["blocked"], batch["outstanding"]) == (4, 1, 1, 2)
+    shown = (await harness.call("GET", "/v1/voucher-batches/uno-a/vouchers/3")).json()
+    assert (shown["state"], shown["account"], shown["entry"]) == ("redeemed", "uno-acc", None)
+    assert [await redeemed(harness, code, f"a{code}") for code in codes["a"]] == [201, 409, 409, 201]
+    assert [await redeemed(harness, code, f"c{code}") for code in codes["c"]] == [201, 201]
+    assert (await harness.call("POST", "/v1/voucher-batches/uno-a/export", {})).status_code == 410
+    answer = await harness.call("POST", "/v1/voucher-batches/uno-b/export", {})
+    fresh = [msgspec.json.decode(line)["code"] for line in answer.content.splitlines()]
+    assert [await redeemed(harness, code, f"b{code}") for code in fresh] == [201, 201]
+    await harness.sync()
+    account = (await harness.call("GET", "/v1/accounts/uno-acc")).json()
+    assert account["balance"] == "50.00"
+    proof = await verify(harness.redis, harness.pool)
+    assert proof.sound, proof.lines()
+    for at, line in enumerate(lines):  # goes on after any line
+        said = msgspec.json.decode(line)
+        after = f"{said['vouchers']['batch']}/1" if "vouchers" in said else f"{said['voucher_batch']['id']}/0"
+        rest = (await exported(harness, f"?vouchers=true&after=vouchers:{after}")).splitlines()
+        assert len(rest) == len(lines) - at - 1
+
+
+async def test_vouchers_that_cannot_be_brought_in(harness: ApiHarness) -> None:
+    await vouchers_of_all_kinds(harness)
+    out = await exported(harness, "?vouchers=true")
+    batch, lot = (msgspec.json.decode(line) for line in out.splitlines() if "uno-a" in line and "voucher" in line)
+    sealed = next(msgspec.json.decode(line) for line in out.splitlines() if '"sealed"' in line)
+    await emptied(harness)
+
+    async def field(line: dict[str, Any], made: int = 0) -> list[str]:
+        wrong, last = await brought_in(harness, msgspec.json.encode(line).decode())
+        assert last["vouchers_created"] == made
+        return [one["field"] for one in wrong]
+
+    def of_batch(**more: Any) -> dict[str, Any]:
+        return {"voucher_batch": batch["voucher_batch"] | more}
+
+    def of_lot(**more: Any) -> dict[str, Any]:
+        return {"vouchers": lot["vouchers"] | more}
+
+    assert await field(lot) == ["vouchers.batch"], "its batch comes before"
+    assert await field(batch | lot) == [""]
+    assert await field(of_batch(currency="ABC")) == ["voucher_batch.currency"]
+    assert await field(of_batch(count=0)) == ["voucher_batch.count"]
+    assert await field(of_batch(scope=["nothing"])) == ["voucher_batch.scope"]
+    assert await field(batch) == []
+    assert await field(of_batch(amount="11.00")) == ["voucher_batch.id"]
+    assert await field(of_lot(digests=["zz"])) == ["vouchers.digests[0]"]
+    assert await field(of_lot(first=2)) == ["vouchers.digests"], "more than the batch has"
+    assert await field(of_lot(blocked=[9])) == ["vouchers.blocked"]
+    assert await field(of_lot(digests=[*lot["vouchers"]["digests"][:3], "00" * 32]), made=4) == []
+    assert await field(lot) == ["vouchers.digests"], "serial 4 is another voucher"
+    other = {"voucher_batch": msgspec.json.decode(msgspec.json.encode(batch))["voucher_batch"] | {"id": "b"}}
+    assert await field(other) == []
+    assert await field(of_lot(batch="b")) == ["vouchers.digests"], "these codes are of another batch"
+    for line in out.splitlines():
+        if '"uno-b"' in line and "voucher_batch" in line:
+            assert await field(msgspec.json.decode(line)) == []
+    sealed["vouchers"]["sealed"] = "sealed1$nobody$" + "A" * 40
+    assert await field(sealed) == ["vouchers.sealed"]
+
+
+async def test_who_may_take_vouchers_out_and_bring_them_in(harness: ApiHarness) -> None:
+    made = await harness.call("POST", "/v1/tokens", {"caller": "b", "roles": ["care"]})
+    headers = {"authorization": f"Bearer {made.json()['token']}"}
+    assert (await harness.client.get("/v1/export?vouchers=true", headers=headers)).status_code == 403
+    assert (await harness.call("GET", "/v1/export.csv?vouchers=true")).status_code == 422
+    assert (await harness.call("GET", "/v1/export?after=vouchers:x/1")).status_code == 422
+    assert (await harness.call("GET", "/v1/export?vouchers=true&after=vouchers:x")).status_code == 422
+    await done(harness, "PUT", "/v1/voucher-batches/v", {"amount": "1", "currency": "EUR", "count": 1})
+    (line,) = (await exported(harness, "?vouchers=true")).splitlines()[:1]
+    wanted = FileLine(1, from_json(line.encode(), "b"))
+
+    async def batches() -> AsyncIterator[list[FileLine]]:
+        yield [wanted]
+
+    (done_,) = [one async for one in begun(harness.backoffice, "b", vouchers=False).run(batches())]
+    assert [(number, why.kind) for number, why in done_.errors] == [(1, "forbidden")]
 
 
 async def test_it_goes_on_after_any_line(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ocs.api.import_csv import BUCKET, COLUMNS, CsvHeader
 from ocs.api.import_line import from_json, from_members
 from ocs.backoffice.errors import Invalid
-from ocs.master.bulk_rows import Objection
+from ocs.master.bulk_rows import Objection, WantedLine
 from tests.ocs.api.imports import counts, errors
 from tests.ocs.api_harness import ApiHarness
 from tests.servers import ROOT
@@ -41,8 +41,11 @@ async def test_the_examples_of_the_document_go_in(harness: ApiHarness) -> None:
     assert errors(events) == []
     assert counts(events) == (0, 2, 0, 2, 0)
     *_, last = (line for line in lines.splitlines())
-    assert from_json(last.encode(), "admin").subscriber is not None
-    assert from_json(lines.splitlines()[0].encode(), "admin").account is not None
+    read = [from_json(line.encode(), "admin") for line in (last, lines.splitlines()[0])]
+    assert isinstance(read[0], WantedLine)
+    assert isinstance(read[1], WantedLine)
+    assert read[0].subscriber is not None
+    assert read[1].account is not None
 
 
 def test_a_row_stands_for_a_line() -> None:
