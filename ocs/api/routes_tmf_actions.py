@@ -18,14 +18,15 @@ from ocs.api.routes_transfers import done_or_on_its_way
 from ocs.api.schema import Reason, Reference
 from ocs.api.texts import Time, ms_of
 from ocs.api.tmf_lists import ActionQuery, OneQuery, account_in_body, page, picked, whose
-from ocs.backoffice import balance_actions, postings, subscribers, transfers
+from ocs.backoffice import balance_actions, postings, subscribers, transfers, vouchers
 from ocs.backoffice.balance_actions import ADJUSTMENTS, TOP_UPS, TRANSFERS, ActionRow, WantedActions
 from ocs.backoffice.errors import Conflict, Invalid, NotFound
 from ocs.backoffice.postings import WantedTopUp
 from ocs.backoffice.transfers import WantedTransferOut
+from ocs.backoffice.vouchers import WantedRedemption
 from ocs.master.accounts import AccountRow
 from ocs.tags import ChargingTags
-from ocs.tmf654.actions import STATUS, adjustment_action, of_entry, top_up_action, transfer_action
+from ocs.tmf654.actions import STATUS, adjustment_action, move_action, of_entry, top_up_action, transfer_action
 from ocs.tmf654.resources import (
     TmfAction,
     TmfAdjustBalance,
@@ -84,7 +85,9 @@ class TmfTopupBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
 
     party_account: TmfRef
     valid_for: TmfValidity | None = None
-    voucher: Absent = None
+    voucher: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    """Code of one, which is redeemed: `amount` has to be what it is worth. It says itself into which bucket, and until
+    when. Never shown again."""
     is_auto_topup: bool = False
     """Only false: what recurs is a fee of a tariff."""
     number_of_periods: Absent = None
@@ -99,7 +102,8 @@ class TmfAdjustBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True)
 
 
 class TmfTransferBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
-    """Own money, from the main bucket of an account to that of another one."""
+    """Own money, from the main bucket of an account to that of another one; or what is free of one bucket of an account
+    to another one of it, of the same kind."""
 
     reason: Reason
     receiver_bucket: TmfRef
@@ -154,6 +158,8 @@ async def tmf_top_up(call: ApiCall) -> ApiReply:
     if body.is_auto_topup:
         raise Invalid("isAutoTopup", "expected false: what recurs is a fee of a tariff")
     row, named = await _account(call, body, body.party_account)
+    if body.voucher is not None:
+        return await _by_voucher(call, body, row, named, body.voucher)
     kind, period = _kind(body.usage_type), body.valid_for or TmfValidity()
     name = (body.bucket.name or "") if named.number is None else ""
     if len(name) > 64 or any(letter < " " for letter in name):
@@ -176,6 +182,27 @@ async def tmf_top_up(call: ApiCall) -> ApiReply:
     order = order_of(call, body.reason or "top-up", body.description)
     _, outcome = await postings.top_up(call.backoffice, row.id, wanted, order)
     return await _made(call, row, outcome, top_up_action)
+
+
+async def _by_voucher(
+    call: ApiCall, body: TmfTopupBalanceCreate, row: AccountRow, named: NamedBucket, code: str
+) -> ApiReply:
+    call.require("vouchers.redeem")
+    if named.number not in (None, MAIN) or body.bucket.name:
+        raise Invalid("bucket.id", f"expected {row.id}:{MAIN} or {row.id}:new: the voucher says into which bucket")
+    if body.valid_for is not None:
+        raise Invalid("validFor", "not with a voucher, which says until when")
+    kind = _kind(body.usage_type)
+    worth = kind, above_zero(amount_in(body.amount.amount, body.amount.units, kind, row.currency))
+    source = body.logical_resource[0].id if body.logical_resource else ""
+    order = order_of(call, "voucher", body.description)
+    try:
+        paid, _, outcome = await vouchers.redeem(call.backoffice, WantedRedemption(code, row.id, source, worth), order)
+    except NotFound as why:
+        raise Invalid("voucher", why.detail) from None
+    except Invalid as why:
+        raise Invalid("voucher" if why.field == "code" else why.field, why.message) from None
+    return await _made(call, paid, outcome, top_up_action, at=0)
 
 
 async def tmf_adjust(call: ApiCall) -> ApiReply:
@@ -202,10 +229,13 @@ async def tmf_adjust(call: ApiCall) -> ApiReply:
 
 
 async def _made(
-    call: ApiCall, row: AccountRow, outcome: PostingOutcome, view: Callable[[ActionRow], TmfAction]
+    call: ApiCall, row: AccountRow, outcome: PostingOutcome, view: Callable[[ActionRow], TmfAction], at: int = -1
 ) -> ApiReply:
-    """201 with the action as the ledger has it, once it is copied; before that as it was answered."""
-    entry = outcome.entries[-1]
+    """201 with the action as the ledger has it, once it is copied; before that as it was answered.
+
+    at: of which entry
+    """
+    entry = outcome.entries[at]
     answered = {
         "account": row.id,
         "seq": entry.seq,
@@ -226,10 +256,14 @@ async def tmf_transfer(call: ApiCall) -> ApiReply:
     body: TmfTransferBalanceCreate = call.body
     row, named = await _account(call, body, None)
     receiver = bucket_named(body.receiver_bucket.id, "receiverBucket.id")
+    if receiver.account == named.account:
+        return await _within(call, body, row, named, receiver)
     if (named.number, receiver.number) != (MAIN, MAIN) or {body.usage_type, body.receiver_bucket_usage_type} != {
         "monetary"
     }:
-        raise Invalid("bucket.id", "expected the main buckets of two accounts, such as demo-1:0, and money")
+        raise Invalid(
+            "bucket.id", "expected the main buckets of two accounts, such as demo-1:0, and money; or two buckets of one"
+        )
     if body.receiver_logical_resource is not None:
         resource = body.receiver_logical_resource
         await check_resource(call, resource, receiver.account, "receiverLogicalResource")
@@ -238,6 +272,31 @@ async def tmf_transfer(call: ApiCall) -> ApiReply:
     sent = await transfers.send(call.backoffice, wanted, order_of(call, body.reason, body.description))
     made = transfer_action(sent)
     return ApiReply(made, done_or_on_its_way(sent), headers={"Location": made.href})
+
+
+async def _within(
+    call: ApiCall, body: TmfTransferBalanceCreate, row: AccountRow, named: NamedBucket, receiver: NamedBucket
+) -> ApiReply:
+    """From a bucket of an account to another one of it; the resource is the entry that takes."""
+    if named.number is None or receiver.number is None:
+        raise Invalid("bucket.id", "expected buckets that are there, such as demo-1:0")
+    if body.receiver_bucket_usage_type != body.usage_type:
+        raise Invalid("receiverBucketUsageType", f"expected {body.usage_type}, as the bucket that it leaves")
+    if body.receiver_logical_resource is not None:
+        await check_resource(call, body.receiver_logical_resource, row.id, "receiverLogicalResource")
+    kind = _kind(body.usage_type)
+
+    def amount_of(found: int) -> int:
+        if found != kind:
+            raise Invalid("usageType", f"expected {usage_of(found)}, as the bucket is, found {body.usage_type}")
+        return above_zero(amount_in(body.amount.amount, body.amount.units, kind, row.currency))
+
+    order = order_of(call, body.reason, body.description)
+    try:
+        _, outcome = await postings.transfer(call.backoffice, row.id, named.number, receiver.number, amount_of, order)
+    except NotFound as why:
+        raise Invalid("bucket.id", why.detail) from None
+    return await _made(call, row, outcome, lambda entry: move_action(entry, receiver.number), at=0)
 
 
 # --- what is there
@@ -311,7 +370,7 @@ async def tmf_get_adjustment(call: ApiCall) -> ApiReply:
 
 
 async def tmf_get_transfer(call: ApiCall) -> ApiReply:
-    return _shown(call, transfer_action(await transfers.get(call.backoffice, call.path["action"])))
+    return _shown(call, await _transfer_of(call))
 
 
 def _shown(call: ApiCall, action: TmfAction) -> ApiReply:
@@ -328,7 +387,17 @@ async def tmf_change_adjustment(call: ApiCall) -> ApiReply:
 
 
 async def tmf_change_transfer(call: ApiCall) -> ApiReply:
-    return _unchanged(transfer_action(await transfers.get(call.backoffice, call.path["action"])))
+    return _unchanged(await _transfer_of(call))
+
+
+async def _transfer_of(call: ApiCall) -> TmfAction:
+    """Between accounts by its id, within one by the entry that takes."""
+    id_ = call.path["action"]
+    if ":" not in id_:
+        return transfer_action(await transfers.get(call.backoffice, id_))
+    named = bucket_named(id_, "id")
+    taken, given = await balance_actions.move(call.backoffice, named.account, named.number or 0)
+    return move_action(taken, given["bucket"])
 
 
 async def tmf_cancel_top_up(call: ApiCall) -> ApiReply:
@@ -438,7 +507,7 @@ OPERATIONS: Final = (
             examples=TOP_UP_EXAMPLES,
             keyed=True,
             key_optional=True,
-            problems=MOVED,
+            problems=(*MOVED, "conflict", "locked-out"),
         ),
     ),
     *_operations(
@@ -472,7 +541,7 @@ OPERATIONS: Final = (
             "POST",
             "",
             tmf_transfer,
-            "Transfer own money from one account to another one",
+            "Transfer own money from one account to another one, or between buckets of one",
             "accounts.transfer",
             answer=TmfTransferBalance,
             status=201,

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-SECRETS: Final = frozenset({"password", "secret", "token", "code"})
-"""Names of members: `code` is that of a voucher."""
+SECRETS: Final = frozenset({"password", "secret", "token", "code", "voucher"})
+"""Names of members: `code` is that of a voucher, and TMF654 calls it `voucher`."""
 FIELDS: Final = (
     "id, at, kind, request, caller, credential, address, operation, target, account, key, before::text AS before,"
     " after::text AS after"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TOP_UPS: Final = ("top-up", "bonus", "voucher")
 ADJUSTMENTS: Final = ("adjustment",)
 TRANSFERS: Final = ("transfer", "transfer-return", "merge", "merge-return")
+MOVES: Final = ("transfer",)
 ACTIONS: Final = (*TOP_UPS, *ADJUSTMENTS, *TRANSFERS)
 """Why an entry was made, of those that are made by hand."""
 COUNTED_MAX: Final = 10_000
@@ -52,6 +53,11 @@ _ENTRIES: Final = """
     FROM ledger_entries WHERE account = ANY($1) AND why = ANY($2) AND ($3::bigint IS NULL OR bucket = $3)
         AND ($4::int IS NULL OR kind = $4) AND ($5::bigint IS NULL OR at_ms >= $5)
         AND ($6::bigint IS NULL OR at_ms <= $6)
+"""
+_GIVEN: Final = f"""
+    SELECT {_COLUMNS} FROM ledger_entries g WHERE g.account = $1 AND g.seq = $2 + 1 AND g.why = 'transfer'
+        AND g.amount > 0 AND EXISTS (SELECT FROM ledger_entries t WHERE t.account = $1 AND t.seq = $2
+            AND t.epoch = g.epoch AND t.n = g.n AND t.amount = -g.amount)
 """
 _TRANSFERS: Final = """
     FROM transfers WHERE (source = ANY($1) OR target = ANY($1)) AND ($2::int[] IS NULL OR state = ANY($2))
@@ -106,6 +112,15 @@ async def entry(backoffice: BackOffice, account: str, seq: int, whys: Sequence[s
         if found is not None or late or not await _made(backoffice, account, seq):
             raise NotFound(f"account {account} has no such entry {seq}")
         await asyncio.sleep(LOOK_S)
+
+
+async def move(backoffice: BackOffice, account: str, seq: int) -> tuple[ActionRow, ActionRow]:
+    """A transfer within an account, by the entry that takes: that one, and the one of the same call that gives."""
+    taken = await entry(backoffice, account, seq, MOVES)
+    given: ActionRow | None = await backoffice.pool.fetchrow(_GIVEN, account, seq)
+    if given is None:
+        raise NotFound(f"account {account} has no transfer within it of entry {seq}")
+    return taken, given
 
 
 async def _made(backoffice: BackOffice, account: str, seq: int) -> bool:

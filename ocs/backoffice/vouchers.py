@@ -250,6 +250,8 @@ class WantedRedemption(NamedTuple):
     account: str
     source: str
     """Where the code was typed: a number, an address; "" where nobody says."""
+    expected: tuple[int, int] | None = None
+    """Kind and amount that it is said to be worth; None: nobody says. Of another worth it is not redeemed."""
 
 
 async def redeem(
@@ -318,8 +320,7 @@ async def _claim(
     gift: VoucherGift | None = None
     if state == "active":
         try:
-            if voucher["kind"] == Kind.MONEY and voucher["currency"] != row.currency:
-                raise Conflict(f"the voucher is in {voucher['currency']}, the account in {row.currency}")
+            _check_worth(row, voucher, wanted.expected)
             gift = await _gift(pg, row, now, voucher, now_ms)
             _check_room(now, voucher, gift)
         except BackOfficeError as refused:
@@ -355,6 +356,16 @@ async def _claim(
 
 
 FULL: Final = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
+
+
+def _check_worth(row: AccountRow, voucher: VoucherRow, expected: tuple[int, int] | None) -> None:
+    """Raises what it is worth, where that is not money of the account or not what was said."""
+    kind = voucher["kind"]
+    if expected is not None and expected != (kind, voucher["amount"]):
+        unit = voucher["currency"] or KINDS[kind]
+        raise Conflict(f"the voucher is worth {quantity(kind, voucher['amount'])} {unit}, and not what was said")
+    if kind == Kind.MONEY and voucher["currency"] != row.currency:
+        raise Conflict(f"the voucher is in {voucher['currency']}, the account in {row.currency}")
 
 
 def _check_room(now: Account, voucher: VoucherRow, gift: VoucherGift | None) -> None:

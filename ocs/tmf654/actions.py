@@ -51,6 +51,17 @@ def adjustment_action(row: Row) -> TmfAdjustBalance:
     return TmfAdjustBalance(**of_entry(row, "adjustBalance"), adjust_type="oneTime", type="AdjustBalance")
 
 
+def move_action(row: Row, receiver: int | None) -> TmfTransferBalance:
+    """Between two buckets of one account: of the entry that takes. receiver: number of the bucket that gets it"""
+    said = of_entry(row, "transferBalance")
+    return TmfTransferBalance(
+        **said | {"amount": _quantity(row, abs(row["amount"]))},
+        receiver_bucket=bucket_ref(NamedBucket(row["account"], receiver)),
+        receiver_bucket_usage_type=said["usage_type"],
+        type="TransferBalance",
+    )
+
+
 STATUS: Final[dict[TransferState, ActionStatus]] = {
     TransferState.ORDERED: "created",
     TransferState.SENT: "created",

@@ -146,7 +146,10 @@ NOT_MEANT: list[tuple[dict[str, Any], str]] = [
     ({"bucket": {"id": "none:0"}, "partyAccount": {"id": "none"}}, "no account none"),
     ({"partyAccount": {"id": "b1"}}, "partyAccount"),
     ({"logicalResource": [{"id": BOB}]}, "logicalResource"),
-    ({"voucher": "123"}, "voucher"),
+    ({"voucher": "3A7KD9FGHTWXC4Q"}, "voucher"),
+    ({"voucher": "3A7KD9FGHTWXC4Q", "validFor": {"endDateTime": "2099-12-31T23:59:59Z"}}, "validFor"),
+    ({"voucher": "3A7KD9FGHTWXC4Q", "bucket": {"id": "a1:7"}}, "the voucher says"),
+    ({"voucher": ""}, "voucher"),
     ({"isAutoTopup": True}, "isAutoTopup"),
 ]
 
@@ -188,7 +191,7 @@ async def test_a_transfer_arrives_and_is_shown(two: ApiHarness) -> None:
         assert (await get(two, f"transferBalance?partyAccount.id={account}&status=completed")).json() == [done.json()]
     assert (await get(two, "transferBalance?status=created")).json() == []
     wrong = [
-        body | {"receiverBucket": {"id": "a1:0"}},
+        body | {"receiverBucket": {"id": "a1:0"}, "receiverLogicalResource": {"id": ALICE}},
         body | {"receiverBucket": {"id": "none:0"}},
         body | {"receiverBucket": {"id": "b1:1"}},
         body | {"receiverLogicalResource": {"id": ALICE}},
@@ -196,6 +199,73 @@ async def test_a_transfer_arrives_and_is_shown(two: ApiHarness) -> None:
     ]
     for one in wrong:
         assert (await post(two, "transferBalance", one)).status_code == 400, one
+
+
+async def test_a_voucher_tops_up_what_it_is_worth_once(two: ApiHarness) -> None:
+    batch = {"amount": "5.00", "currency": "EUR", "count": 2}
+    assert (await two.call("PUT", "/v1/voucher-batches/v", batch)).status_code == 200
+    assert (await two.call("PUT", "/v1/voucher-batches/v/state", {"state": "active"})).status_code == 200
+    lines = (await two.call("POST", "/v1/voucher-batches/v/export", {})).content.splitlines()
+    code, other = (json.loads(line)["code"] for line in lines)
+    wrong = await post(two, "topupBalance", wish(50, voucher=code))
+    assert (wrong.status_code, wrong.json()["code"]) == (409, "conflict"), wrong.text
+    assert "5.00 EUR" in wrong.json()["message"]
+    units = {"usageType": "data", "amount": {"amount": 5_000_000, "units": "octets"}}
+    assert (await post(two, "topupBalance", wish(5, voucher=code) | units)).status_code == 409
+    assert await balance(two) == "10.00"
+    done = await post(two, "topupBalance", wish(5, voucher=code), idempotency_key="v1")
+    for _ in range(2):
+        assert (done.status_code, done.json()["status"]) == (201, "completed"), done.text
+        assert amount_of(done) == (Decimal(5), "EUR")
+        done = await post(two, "topupBalance", wish(5, voucher=code), idempotency_key="v1")
+    assert await balance(two) == "15.00"
+    assert (await post(two, "topupBalance", wish(5, voucher=code))).status_code == 409, "it was redeemed"
+    assert await balance(two) == "15.00"
+    await two.sync()
+    [shown] = (await get(two, "topupBalance?partyAccount.id=a1&limit=1")).json()
+    assert shown["id"] == done.json()["id"]
+    kept = await two.pool.fetch("SELECT after::text AS after FROM audit")
+    assert not any(code in (row["after"] or "") for row in kept)
+    assert (await post(two, "topupBalance", wish(5, voucher=other, bucket="b1:new"))).status_code == 201
+    assert await balance(two, "b1") == "5.00"
+
+
+async def test_units_move_between_buckets_of_one_account(two: ApiHarness) -> None:
+    for name in ("week", "month"):
+        await two.top_up("2000000", "a1", kind="octets", name=name)
+    await two.top_up("60", "a1", kind="seconds", name="voice")
+    body = wish(1.5, bucket="a1:1", usageType="data", reason="share", receiverBucketUsageType="data") | {
+        "amount": {"amount": 1.5, "units": "MB"},
+        "receiverBucket": {"id": "a1:2"},
+    }
+    done = await post(two, "transferBalance", body, idempotency_key="m1")
+    assert (done.status_code, done.json()["status"], amount_of(done)) == (
+        201,
+        "completed",
+        (Decimal(1_500_000), "octets"),
+    ), done.text
+    assert (await post(two, "transferBalance", body, idempotency_key="m1")).json()["id"] == done.json()["id"]
+    left = [(await get(two, f"bucket/a1:{number}")).json()["remainingValue"]["amount"] for number in (1, 2)]
+    assert left == [500_000, 3_500_000]
+    await two.sync()
+    shown = (await get(two, done.headers["location"])).json()
+    assert shown["amount"] == done.json()["amount"]
+    assert (shown["bucket"]["id"], shown["receiverBucket"]["id"]) == ("a1:1", "a1:2")
+    assert (await get(two, f"transferBalance/a1:{int(shown['id'].partition(':')[2]) + 1}")).status_code == 404
+    assert (await two.call("DELETE", f"{BASE}/transferBalance/{shown['id']}")).status_code == 409
+    wrong = (
+        {"receiverBucket": {"id": "a1:3"}},
+        {"receiverBucket": {"id": "a1:1"}},
+        {"receiverBucket": {"id": "a1:9"}},
+        {"receiverBucket": {"id": "a1:new"}},
+        {"receiverBucket": {"id": "b1:0"}},
+        {"receiverBucketUsageType": "voice"},
+        {"usageType": "voice", "receiverBucketUsageType": "voice", "amount": {"amount": 1, "units": "s"}},
+        {"amount": {"amount": -1, "units": "MB"}},
+    )
+    for change in wrong:
+        assert (await post(two, "transferBalance", body | change)).status_code == 400, change
+    assert (await post(two, "transferBalance", body | {"amount": {"amount": 9, "units": "MB"}})).status_code == 409
 
 
 async def test_a_reservation_is_debited_or_released_once(two: ApiHarness) -> None:
