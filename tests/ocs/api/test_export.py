@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -259,6 +260,11 @@ async def test_vouchers_are_good_on_the_other_server_and_none_twice(
     shown = (await harness.call("GET", "/v1/voucher-batches/uno-a/vouchers/3")).json()
     assert (shown["state"], shown["account"], shown["entry"]) == ("redeemed", "uno-acc", None)
     assert [await redeemed(harness, code, f"a{code}") for code in codes["a"]] == [201, 409, 409, 201]
+    with pytest.raises(asyncpg.PostgresError, match="redeemed on another server"):  # by a build that does not know it
+        await harness.pool.execute(
+            "INSERT INTO voucher_claims (batch, serial, account, source, reference, claimed_ms, claimed_by, request,"
+            " fingerprint) VALUES ('uno-a', 3, 'uno-acc', '', '', 1, 'x', 'x', 'x')"
+        )
     assert [await redeemed(harness, code, f"c{code}") for code in codes["c"]] == [201, 201]
     assert (await harness.call("POST", "/v1/voucher-batches/uno-a/export", {})).status_code == 410
     answer = await harness.call("POST", "/v1/voucher-batches/uno-b/export", {})
