@@ -186,7 +186,7 @@ WRONG = [
     (b"\xff\xfe", "malformed", "", "not JSON"),
     (b"[]", "invalid", "", "array"),
     (b"7", "invalid", "", "int"),
-    ({}, "invalid", "", "expected an account, a subscriber, or both"),
+    ({}, "invalid", "", "expected an account, a subscriber or both, a batch of vouchers, or vouchers"),
     ({"acount": ACCOUNT}, "invalid", "acount", "no such field"),
     (b'{"account":{"id":"a1","id":"a2","currency":"EUR"}}', "malformed", "", "given twice"),
     ({"account": {"id": "a1"}}, "invalid", "account.currency", "given"),
