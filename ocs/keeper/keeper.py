@@ -287,6 +287,7 @@ class Keeper:
             now_ms=now_ms,
             felt=self._felt,
             opened=self._opened,
+            begin=self.formats.publish,
             copy_s=paces.copy_s,
         )
         self._unwalked: set[int] = set()

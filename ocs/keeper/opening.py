@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from balances.ledger.opening import Opened, OpeningRefused, ShardOpening, misfit, open_now, open_without_postgres
@@ -41,6 +41,7 @@ class Opener:
     """
     felt:      told how many records the primary has been given, at each look
     opened:    told which shards were opened
+    begin:     done before shards are opened: what workers have to find in the store when they may call
     trouble:   told when the primary cannot be asked: another one may have its shards
     turn:      bounds how many primaries are opened at once
     failovers: of each shard the failover epoch of the newest primary that this keeper saw open, for all its openers
@@ -61,6 +62,7 @@ class Opener:
         alarm: Callable[[str], None],
         felt: Callable[[Primary, Pulse], None],
         opened: Callable[[Opened], None],
+        begin: Callable[[], Awaitable[object]],
         trouble: Callable[[], None],
         turn: asyncio.Semaphore,
         failovers: dict[int, int],
@@ -77,7 +79,7 @@ class Opener:
         self._primary, self._pool, self._writer = primary, pool, writer
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
         self._felt, self._settings, self._tell, self._trouble = felt, settings, opened, trouble
-        self._now_ms, self._alarm, self._turn = now_ms, alarm, turn
+        self._now_ms, self._alarm, self._turn, self._begin = now_ms, alarm, turn, begin
         self._failovers = failovers
         self._reader = StreamReader(primary)
         self._loop = asyncio.get_running_loop()
@@ -150,6 +152,8 @@ class Opener:
             shards=len(server.published.keys() - open_ | self.anew),
             epoch=cursors.epoch,
         )
+        with contextlib.suppress(*STORE_AWAY):  # another primary may have its key: that one's opening does it
+            await self._begin()
         opening = ShardOpening(self._primary, self._pool, self._writer, alarm=self._alarm)
         try:
             async with self._turn:

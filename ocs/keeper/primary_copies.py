@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from balances.ledger.opening import Opened
@@ -49,6 +49,7 @@ class PrimaryCopies:
     """
     felt:    told how many records a primary has been given
     opened:  told which shards were opened
+    begin:   done before shards are opened
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class PrimaryCopies:
         now_ms: Callable[[], int],
         felt: Callable[[Primary, Pulse], None],
         opened: Callable[[Opened], None],
+        begin: Callable[[], Awaitable[object]],
         copy_s: float,
     ) -> None:
         self._primaries, self._pool, self._supervision, self._guard = primaries, pool, supervision, guard
         self._leases, self._news, self._reauthorizer = leases, news, reauthorizer
         self._rounds, self._stats, self._log, self._settings = rounds, stats, log, settings
         self._now_ms, self._felt, self._opened, self._copy_s = now_ms, felt, opened, copy_s
+        self._before = begin
         self._writer = Writer(pool, alarm=rounds.alarm)
         # An opening keeps a connection for its lock and needs another one: if all were kept, none would ever go on.
         self._opening = asyncio.Semaphore(max(1, (pool.get_max_size() - 1) // 2))
@@ -176,6 +179,7 @@ class PrimaryCopies:
             alarm=self._rounds.alarm,
             felt=self._felt,
             opened=self._opened,
+            begin=self._before,
             trouble=self._troubled.set,
             turn=self._opening,
             failovers=self._failovers,

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import pytest
 import structlog
 from redis.asyncio import Redis
 
@@ -187,6 +188,25 @@ async def test_a_wiped_store_under_the_same_history(servers: Servers) -> None:
         older = [line for line in logs if line["event"] == "keeper.store_came_back_older"]
         assert [line["shards"] for line in older] == [1]
         assert both.keeper.stats.alarms == 0
+
+
+async def test_the_stored_format_is_there_before_the_shards_of_a_wiped_store_are_open(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that finds none takes the oldest one, and would write in it."""
+
+    async def later(_keeper: Keeper) -> None:
+        """So that it does not happen to be in time."""
+
+    monkeypatch.setattr(Keeper, "_go_on_with_format", later)
+    async with keeping(servers) as both:
+        await both.books.redis.flushall()
+        async with asyncio.timeout(60):
+            published = format_ = None
+            while published is None:
+                pipe = both.books.redis.pipeline(transaction=True)
+                published, format_ = await pipe.get(keys.published(7)).get(keys.FORMAT).execute()
+        assert format_ is not None
 
 
 async def test_postgres_goes_and_comes(servers: Servers) -> None:
