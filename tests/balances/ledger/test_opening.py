@@ -240,11 +240,12 @@ async def test_only_a_newer_epoch_replaces_the_published_one(books: LedgerStores
 
 async def test_a_full_store_is_published(books: LedgerStores) -> None:
     """What ends use and releases holds goes on in a full store, so a full one can be opened."""
+    limit = (await books.redis.config_get("maxmemory"))["maxmemory"]  # other tests find the store as it was
     await books.redis.config_set("maxmemory", 1)
     try:
         assert await publish(plain(books.redis), ALL, "abc", 7)
     finally:
-        await books.redis.config_set("maxmemory", 0)
+        await books.redis.config_set("maxmemory", limit)
 
 
 async def test_a_voided_store_has_no_open_shard(books: LedgerStores) -> None:

@@ -290,7 +290,7 @@ async def test_what_is_left_out_contradicts_nothing(harness: ApiHarness) -> None
 
 async def test_a_line_has_an_end(harness: ApiHarness) -> None:
     long = person(1)
-    long["subscriber"]["attributes"] = {"x": "y" * 70_000}
+    long["subscriber"]["attributes"] = {"x": "y" * 1_100_000}
     events = await imported(harness, [long, person(2)])
     assert [(e["line"], e["problem"]) for e in errors(events)] == [(1, "urn:ocs:problem:too-large")]
     assert counts(events) == (1, 1, 0, 1, 0)

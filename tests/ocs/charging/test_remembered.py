@@ -377,7 +377,7 @@ def test_whoever_serves_and_whatever_is_told_the_last_told_counts(seed: int) -> 
 
 def test_every_fact_rating_can_look_at_is_told_or_known() -> None:
     """A new one is remembered, or said here not to be: by number, so the order never changes."""
-    ours = {"service", "service_context", "attributes", "time_zone", "subscriber"}
+    ours = {"service", "service_context", "attributes", "time_zone", "subscriber", "subscriber_tags"}
     assert {*TOLD} | ours == {*Inputs.__struct_fields__}
     told_elsewhere = {"rating_group", "service_id", "from_", "to", "time", "subscriber", "service", "service_context"}
     assert {*Match.__struct_fields__} - told_elsewhere == {*TOLD}
