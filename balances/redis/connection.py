@@ -216,6 +216,8 @@ class RedisConnection(asyncio.Protocol):
         self._now_ms = now_ms
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._left = ""
+        """Why this end aborts the connection; "" while it does not."""
         self._reader = hiredis.Reader()
         self._flying: deque[RedisCall] = deque()
         self._unverified: deque[RedisCall] = deque()
@@ -562,7 +564,8 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._lose_fence("connection to Redis lost")
+        why, self._left = self._left or "connection to Redis lost", ""
+        self._lose_fence(why)
         for call in (*(held for held, _ in self._held), *self._flying):
             call.was_cut = True
             if isinstance(call, FenceQuestion):
@@ -585,6 +588,7 @@ class RedisConnection(asyncio.Protocol):
         """Its server is to be called no more: connect anew, to where one is found then."""
         self._lose_fence(why)
         if self._transport is not None:
+            self._left = why
             self._transport.abort()
 
     def _drop(self, why: str) -> None:
@@ -615,9 +619,7 @@ class RedisConnection(asyncio.Protocol):
                     if self._transport is not None:
                         await self._check()
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
-                self._lose_fence(f"Redis cannot be reached: {error}{self._meant(error)}")
-                if self._transport is not None:
-                    self._transport.abort()
+                self.leave(f"Redis cannot be reached: {error}{self._meant(error)}")
             self._expire()
             await asyncio.sleep(pause_ms * 0.001)
             pause_ms = min(pause_ms * 2, 500)

@@ -9,8 +9,6 @@ from balances import keys
 from ocs.master.catalog import FIELDS, unpack_catalog
 from tests.ocs.api_harness import ApiHarness
 
-TODAY = datetime.now(UTC).date()
-
 
 async def put(harness: ApiHarness, day: str, **pairs: Any) -> httpx.Response:
     rates = [{"of": pair[:3], "into": pair[3:], "rate": rate} for pair, rate in pairs.items()]
@@ -48,7 +46,8 @@ async def test_a_day_may_be_corrected_pair_by_pair(harness: ApiHarness) -> None:
 
 
 async def test_workers_have_what_may_still_price_something(harness: ApiHarness) -> None:
-    days = [TODAY - timedelta(days=ago) for ago in (90, 50, 40, 39, 1, -5)]
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=ago) for ago in (90, 50, 40, 39, 1, -5)]
     for number, day in enumerate(days):
         await put(harness, day.isoformat(), USDEUR=f"0.{number + 1}")
     await put(harness, days[0].isoformat(), GBPEUR="1.15")
@@ -65,8 +64,8 @@ async def test_workers_have_what_may_still_price_something(harness: ApiHarness) 
         f"0.{number} of {day}" for number, day in zip((3, 4, 5, 6), days[2:], strict=True)
     ]
     assert at("USDEUR", days[3], -1) == f"0.3 of {days[2]}"
-    assert at("GBPEUR", TODAY) == f"1.15 of {days[0]}"
-    assert at("EURUSD", TODAY) is None
+    assert at("GBPEUR", today) == f"1.15 of {days[0]}"
+    assert at("EURUSD", today) is None
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
