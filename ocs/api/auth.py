@@ -16,7 +16,7 @@ from ocs.access.token_book import TokenBook
 from ocs.access.tokens import digest_of
 from ocs.access.web_tokens import LOOKS, RefusedWebToken, WebTokenRules, WebTokens
 from ocs.api.problems import Problem
-from ocs.config import Config
+from ocs.config.tree import Config
 
 TOKEN_FILE: Final = "admin.token"
 

@@ -81,7 +81,7 @@ from ocs.api.waiting import wait
 from ocs.backoffice.backoffice import BackOffice, trouble_of
 from ocs.backoffice.errors import BackOfficeError, Forbidden
 from ocs.clock import monotonic_us
-from ocs.config import Http
+from ocs.config.http import Http
 from ocs.net.room import ConnectionRoom
 from ocs.net.tls import certified_names
 from ocs.stores.bounded_postgres import Away

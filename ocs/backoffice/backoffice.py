@@ -22,7 +22,10 @@ from ocs.backoffice.at_stake import LatelyAtStake
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
 from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.charging.radius.own_attributes import refused_of
-from ocs.config import Access, Radius, Transfers, VoucherRules, Webhooks
+from ocs.config.access import Access
+from ocs.config.backoffice import Transfers, VoucherRules
+from ocs.config.events import Webhooks
+from ocs.config.radius import Radius
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from balances import keys
 from ocs.backoffice.errors import NotFound
 from ocs.charging.radius.habits import Habit, HabitRecord, SignaturePolicy, Strictness, strictness_of
-from ocs.config import RadiusClient
+from ocs.config.radius import RadiusClient
 from ocs.net.radius.conduct_book import AddressRecord, demand, record_of
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocs.backoffice.errors import Unavailable
-from ocs.config import VoucherRules
+from ocs.config.backoffice import VoucherRules
 from ocs.master.voucher_keys import VoucherKeys
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter

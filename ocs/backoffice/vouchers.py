@@ -29,7 +29,7 @@ from ocs.backoffice.errors import (
 )
 from ocs.backoffice.postings import Order
 from ocs.charging.currencies import NUMBERS
-from ocs.config import VoucherRules
+from ocs.config.backoffice import VoucherRules
 from ocs.events.outbox import emit
 from ocs.events.types import VoucherBatchExported, VoucherLockedOut, VoucherRedeemed
 from ocs.master import offers, voucher_tries

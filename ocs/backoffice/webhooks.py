@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from balances.ledger.event_filter import EventFilter
 from balances.ledger.events import EventRow
 from ocs.backoffice.errors import Conflict, Invalid, NotFound, Unresolved
-from ocs.config_values import networks
+from ocs.config.values import networks
 from ocs.events import log
 from ocs.events.event import event_of
 from ocs.events.types import unknown_types

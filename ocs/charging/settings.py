@@ -11,7 +11,7 @@ from ocs.charging.services import Services
 
 
 class ClientProfile(Protocol):
-    """What a client does otherwise than the RFC says (`ocs.config.PeerProfile`)."""
+    """What a client does otherwise than the RFC says (`ocs.config.diameter.PeerProfile`)."""
 
     @property
     def reuses_numbers(self) -> bool: ...

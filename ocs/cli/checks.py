@@ -10,8 +10,10 @@ from balances.redis.links import store_link
 from ocs.charging.services import unserved
 from ocs.cli.effects import unsafe, without_effect
 from ocs.clock import now_ms, skew
-from ocs.config import Config, Diameter, Radius
-from ocs.config_values import Listen
+from ocs.config.diameter import Diameter
+from ocs.config.radius import Radius
+from ocs.config.tree import Config
+from ocs.config.values import Listen
 from ocs.events.webhooks.client import tls_context
 from ocs.net.tls import server_context
 from ocs.processes.data_lock import is_served

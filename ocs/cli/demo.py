@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from ocs.cli.remote import Remote, RequestRefused
-from ocs.config import Config
+from ocs.config.tree import Config
 
 REALM: Final = "example.net"
 PASSWORD: Final = "demo"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ocs.config import Config, Radius, RedisConfig
+from ocs.config.radius import Radius
+from ocs.config.stores import RedisConfig
+from ocs.config.tree import Config
 
 
 def without_effect(config: Config) -> list[str]:

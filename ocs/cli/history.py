@@ -70,7 +70,7 @@ def job_of(
     """Of the options; `stored` is a published version, ID@N."""
     from balances.ledger.history import UsageWindow
     from ocs.cli.tariff_bundle import read_document
-    from ocs.config import ConfigError, load
+    from ocs.config.load import ConfigError, load
     from ocs.rerating.find_postgres import NotRunning, dsn_of
     from ocs.rerating.job import Job, Written
     from tariffs.document import form_of

@@ -305,7 +305,8 @@ def connect(
 ) -> Remote:
     """The server and the token for it: as an option says, else the environment, else what is configured here. From
     another machine, url and token are all that is needed."""
-    from ocs.config import Config, ConfigError, load
+    from ocs.config.load import ConfigError, load
+    from ocs.config.tree import Config
 
     def config() -> Config:
         try:

@@ -13,7 +13,7 @@ from ocs.cli.given import PATH
 from ocs.cli.output import say
 
 if TYPE_CHECKING:
-    from ocs.config import Config
+    from ocs.config.tree import Config
     from ocs.processes.supervisor import Addresses
 
 
@@ -32,7 +32,7 @@ def options(command: Any) -> Any:
 def configured(
     config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...], roles: str | None = None
 ) -> Config:
-    from ocs.config import ConfigError, load
+    from ocs.config.load import ConfigError, load
 
     try:
         return load(config, settings, data=data, demo=demo, roles=roles)

@@ -47,8 +47,8 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
     from ocs.charging.currencies import NOT_KNOWN, NUMBERS
     from ocs.cli.findings import report
     from ocs.cli.tariff_bundle import read_document
-    from ocs.config import ConfigError
-    from ocs.config import load as configured
+    from ocs.config.load import ConfigError
+    from ocs.config.load import load as configured
     from ocs.master.documents import check_declared
     from tariffs.document import TariffError
     from tariffs.load import load_tariff

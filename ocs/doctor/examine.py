@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.doctor.database import examine_database
 from ocs.doctor.finding import Examined, note
 from ocs.doctor.host import examine_host

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ocs.clock import monotonic_us
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.doctor.finding import DoctorFinding, Examined, Severity, error, warning
 
 FILES_MIN: Final = 4_096

@@ -14,7 +14,7 @@ from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primary
 from balances.redis.scripts import LIBRARY
 from ocs.clock import monotonic_us, now_ms, skew
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.doctor.finding import DoctorFinding, Examined, error, note, warning
 
 WAIT_S: Final = 5.0

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from balances.ledger.reader import STORE_AWAY, connect
 from ocs.clock import now_ms
-from ocs.config import Config, PeerConfig
+from ocs.config.diameter import PeerConfig
+from ocs.config.tree import Config
 from ocs.doctor.finding import DoctorFinding, Examined, note, warning
 from ocs.net.diameter.node import CONNECTED_ALREADY
 from ocs.stores.refusal_book import RefusalRecord, refusals

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ocs.clock import now_ms
-from ocs.config import Config
-from ocs.config_values import Listen
+from ocs.config.tree import Config
+from ocs.config.values import Listen
 from ocs.doctor.finding import DoctorFinding, Examined, Severity, error, warning
 from ocs.processes.data_lock import is_served
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class EnforcementSettings(NamedTuple):
-    """Each as its key of ocs/config.py."""
+    """Each as its key of ocs/config/charging.py."""
 
     peer_rate: int = 200
     peer_window: int = 50

@@ -28,7 +28,7 @@ from balances.structs.charge import Reply
 from balances.structs.posting import AccountClosing, Post
 from ocs.access import overdue
 from ocs.audit import chain, settling
-from ocs.config import Webhooks
+from ocs.config.events import Webhooks
 from ocs.enforcement.book import JobBook
 from ocs.enforcement.choosing import NetworkPolicy, Use
 from ocs.enforcement.due_sessions import DueSessions, none_due

@@ -22,8 +22,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ocs.config import Config
-from ocs.config_values import KEY_BYTES, Secret, key_of
+from ocs.config.tree import Config
+from ocs.config.values import KEY_BYTES, Secret, key_of
 
 MARK: Final = "sealed"
 NONCE_BYTES: Final = 12

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from ocs.config import Config
-from ocs.config_values import Secret, key_of
+from ocs.config.tree import Config
+from ocs.config.values import Secret, key_of
 from ocs.master.sealing import Sealing, key_in
 
 KEY_FILE: Final = "voucher.key"

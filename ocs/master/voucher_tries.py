@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ocs.config import VoucherRules
+from ocs.config.backoffice import VoucherRules
 
 Guesser = tuple[str, str]
 """(`account` or `source`, its name)"""

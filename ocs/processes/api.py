@@ -16,7 +16,8 @@ from ocs.backoffice.backoffice import BackOffice
 from ocs.backoffice.charging import ChargingDesk
 from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.clock import now_ms
-from ocs.config import Config, Http
+from ocs.config.http import Http
+from ocs.config.tree import Config
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail

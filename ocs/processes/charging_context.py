@@ -11,7 +11,7 @@ from balances.redis.store import Store
 from ocs.charging.handle import ChargingContext
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.master.profiles import ProfileCache
 from ocs.net.admission import Admission
 from ocs.processes.stores import Redis

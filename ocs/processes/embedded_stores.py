@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from ocs.clock import monotonic_ms
-from ocs.config import Config
-from ocs.config_values import Secret
+from ocs.config.tree import Config
+from ocs.config.values import Secret
 from ocs.master.sealing import with_key
 from ocs.master.voucher_keys import with_voucher_key
 from ocs.processes.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ocs.config import Config
-from ocs.config_values import Listen, Secret
+from ocs.config.tree import Config
+from ocs.config.values import Listen, Secret
 from ocs.processes.control import UNFIT
 
 

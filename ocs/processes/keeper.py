@@ -22,7 +22,7 @@ from ocs.charging.radius.own_attributes import own_of
 from ocs.charging.radius.vendor_profile import VendorProfile
 from ocs.charging.services import UNKNOWN
 from ocs.clock import now_ms
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.enforcement.choosing import NetworkPolicy
 from ocs.enforcement.executors.change import ChangeExecutor
 from ocs.enforcement.executors.disconnect import DisconnectExecutor

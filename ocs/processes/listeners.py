@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ocs.config import Config
-    from ocs.config_values import Listen
+    from ocs.config.tree import Config
+    from ocs.config.values import Listen
 
 RADSEC: Final = "radius.radsec_listen"
 HTTP: Final = "http.listen"

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ocs.config import Diameter
+from ocs.config.diameter import Diameter
 from ocs.net.diameter.peers import Peers
 from ocs.net.room import ConnectionRoom
 from ocs.processes.child_process import Child

@@ -22,7 +22,7 @@ from balances.redis.pending import ended
 from balances.redis.primaries import OnePrimary, Primaries
 from balances.redis.replicas import NOBODY
 from ocs.clock import now_ms, skew
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.processes.supervisor_link import SupervisorLink
 from ocs.stores.format_follower import FormatFollower
 from ocs.stores.metered import MeteredStore

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from balances.ledger.formats import Reads
 from ocs.build import package_version, this_build
 from ocs.clock import cpu_us, monotonic_ms
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.net.diameter.claims import Claims, Holder
 from ocs.net.tls import server_context
 from ocs.processes.child_process import Child

@@ -11,7 +11,7 @@ from typing import Any, Final
 from balances.redis.pending import ended
 from ocs.charging.handle import ChargingContext
 from ocs.clock import monotonic_us, now_ms
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import sealing_of
 from ocs.net.admission import Admission

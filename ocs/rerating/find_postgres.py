@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.processes.embedded import USER
 
 PORT_LINE: Final = 3

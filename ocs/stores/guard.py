@@ -21,7 +21,7 @@ from balances.ledger.writer import Pool
 from balances.redis.moving_primaries import primaries_at
 from balances.redis.primaries import Primaries, Primary
 from balances.redis.replicas import ONE, ReplicaPromise
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.stores.postgres_check import installation_at
 from ocs.telemetry.standing_alarms import StandingAlarms
 

@@ -24,8 +24,8 @@ from balances.redis.fence import Pass
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening
 from ocs.charging.handle import ChargingContext
-from ocs.config import Radius, RadiusClient
-from ocs.config_values import Secret
+from ocs.config.radius import Radius, RadiusClient
+from ocs.config.values import Secret
 from ocs.net.admission import Admission
 from ocs.net.radius import interims, server
 from ocs.net.radius.accounting import Accounting

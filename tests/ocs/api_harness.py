@@ -30,8 +30,10 @@ from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
-from ocs.config import Http, Radius, RadiusClient, VoucherRules
-from ocs.config_values import Secret
+from ocs.config.backoffice import VoucherRules
+from ocs.config.http import Http
+from ocs.config.radius import Radius, RadiusClient
+from ocs.config.values import Secret
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets

@@ -11,8 +11,12 @@ from msgspec.structs import replace
 
 from ocs.charging.services import QUOTAS
 from ocs.cli.effects import unsafe, without_effect
-from ocs.config import OFF, Config, ConfigError, ConfigTable, Quotas, cores, load, workers_for
-from ocs.config_values import Listen, Secret
+from ocs.config.charging import Quotas
+from ocs.config.host import cores, workers_for
+from ocs.config.load import ConfigError, load
+from ocs.config.table import OFF, ConfigTable
+from ocs.config.tree import Config
+from ocs.config.values import Listen, Secret
 from ocs.net.radius.clients import NasClients
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from ocs.config import load
+from ocs.config.load import load
 from tests.helm import MANIFEST, NOTE, binary, render
 from tests.servers import ROOT
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from ocs.config_values import Network
+from ocs.config.values import Network
 
 URL_MAX: Final = 2_048
 

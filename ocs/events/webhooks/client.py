@@ -24,7 +24,7 @@ from typing import Any, Final, Literal
 import httpcore
 from msgspec import Struct
 
-from ocs.config_values import Network
+from ocs.config.values import Network
 from ocs.events.webhooks.addresses import refused_address
 
 BODY_BYTES_MAX: Final = 16_384

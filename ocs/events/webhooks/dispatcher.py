@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from balances.redis.pending import ended
-from ocs.config_values import networks
+from ocs.config.values import networks
 from ocs.events import log
 from ocs.events.webhooks import deliveries, subscriptions
 from ocs.events.webhooks.client import WebhookClient, tls_context
@@ -28,7 +28,7 @@ from ocs.telemetry.standing_alarms import NAMES_MAX, AlarmLog, StandingAlarms
 if TYPE_CHECKING:
     import ssl
 
-    from ocs.config import Webhooks
+    from ocs.config.events import Webhooks
 
 LEASE: Final = "webhooks"
 USING_POSTGRES_MAX: Final = 2

@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from ocs.config import PeerConfig, PeerProfile
-from ocs.config_values import networks
+from ocs.config.diameter import PeerConfig, PeerProfile
+from ocs.config.values import networks
 
 GUEST_CONNECTIONS: Final = 8
 """Of a peer that is admitted without being listed."""

@@ -13,8 +13,8 @@ from ocs.charging.radius.habits import Habit, SignaturePolicy
 from ocs.charging.radius.mapped_input import MappedInput, mapped_inputs
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
-from ocs.config import Radius, RadiusClient
-from ocs.config_values import networks
+from ocs.config.radius import Radius, RadiusClient
+from ocs.config.values import networks
 
 RADSEC_SECRET: Final = b"radsec"
 """RFC 6614 section 2.3: what is proven is proven by TLS."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from ocs.config import RadiusHome
+from ocs.config.radius import RadiusHome
 from ocs.net.radius.home_server import HomeRequest, HomeServer, HomeState
 from ocs.telemetry import metrics
 from protocol.radius.attribute_table import AttributeTable

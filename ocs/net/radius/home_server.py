@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from ocs.clock import now_ms
-from ocs.config import HomeServerConfig
+from ocs.config.radius import HomeServerConfig
 from ocs.net.radius.clients import plain
 from ocs.net.radius.identifiers import Identifiers
 from ocs.telemetry.log import logger

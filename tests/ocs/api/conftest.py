@@ -8,7 +8,7 @@ import pytest
 from balances.redis.pending import ended
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
-from ocs.config import Http
+from ocs.config.http import Http
 from tests.ocs.api_harness import TOKEN, ApiHarness, api_harness
 from tests.servers import Servers
 

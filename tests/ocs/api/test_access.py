@@ -13,7 +13,7 @@ from ocs.access.roles import SHIPPED, AmountLimit, CallerRole
 from ocs.access.token_book import FRESH_MS
 from ocs.api.server import OPERATIONS
 from ocs.backoffice import accounts, allowances
-from ocs.config import Access
+from ocs.config.access import Access
 from ocs.tmf654.words import BASE
 from tariffs.units import Kind
 from tests.ocs.api_harness import ApiHarness
@@ -537,7 +537,7 @@ async def test_it_is_rejected_taken_back_or_ends(harness: ApiHarness) -> None:
     ids=["reads", "secret", "more-of-another", "permission", "limit", "empty-limit", "token"],
 )
 def test_what_the_configuration_may_not_say(given: dict[str, Any], says: str) -> None:
-    from ocs.config import ConfigError, _decode
+    from ocs.config.load import ConfigError, _decode
 
     with pytest.raises(ConfigError, match=says):
         _decode({"access": given}, {}, "x")

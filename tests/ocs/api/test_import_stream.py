@@ -13,7 +13,7 @@ from ocs.api import import_file
 from ocs.api.auth import Callers
 from ocs.api.import_file import LINE_BYTES_MAX, lines_of
 from ocs.api.server import application, serving
-from ocs.config import Http
+from ocs.config.http import Http
 from tests.ocs.api.imports import as_lines, person
 from tests.ocs.api_harness import TOKEN, ApiHarness
 

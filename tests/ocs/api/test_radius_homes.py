@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from ocs.clock import now_ms
-from ocs.config import HomeServerConfig, RadiusHome
-from ocs.config_values import Listen, Secret
+from ocs.config.radius import HomeServerConfig, RadiusHome
+from ocs.config.values import Listen, Secret
 from ocs.net.radius.home_book import SHOWN_MS, HomeBook
 from ocs.net.radius.home_pool import HomePool
 from ocs.net.radius.home_server import MISSED_MAX

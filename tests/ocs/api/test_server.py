@@ -15,7 +15,7 @@ from balances import keys
 from ocs.api.auth import Callers, EmptyToken, token_of
 from ocs.api.problems import PROBLEMS, Problem
 from ocs.api.server import OPERATIONS, application, serving
-from ocs.config import Http
+from ocs.config.http import Http
 from ocs.telemetry.metrics import REQUESTS, Meter
 from tests.ocs.api_harness import TOKEN, ApiHarness
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
-from ocs.config import Http
+from ocs.config.http import Http
 from tests.ocs.api_harness import TOKEN, ApiHarness
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -18,7 +18,7 @@ from balances.ledger.verify import verify
 from balances.ledger.voucher_claims import unfinished
 from balances.ledger.writer import AWAY
 from ocs.backoffice.voucher_desk import VoucherDesk
-from ocs.config import VoucherRules
+from ocs.config.backoffice import VoucherRules
 from ocs.events import outbox
 from ocs.keeper.settling import UNFINISHED_MS, finish
 from ocs.master import voucher_tries

@@ -15,7 +15,8 @@ from ocs.access.roles import SHIPPED, CallerRole
 from ocs.access.web_tokens import AGAIN_MS, KEPT_MS, RefusedWebToken, WebTokenRules, WebTokens
 from ocs.api.auth import Callers
 from ocs.api.server import application
-from ocs.config import Access, Http
+from ocs.config.access import Access
+from ocs.config.http import Http
 from tests.ocs.api_harness import TOKEN, ApiHarness
 
 RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2048)

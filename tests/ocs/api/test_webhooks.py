@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocs.config import Webhooks
+from ocs.config.events import Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from tests.ocs.api_harness import ApiHarness
 

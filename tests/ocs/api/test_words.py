@@ -9,7 +9,7 @@ import pytest
 from ocs.api.operation import readable
 from ocs.api.schema import AccountPut, SubscriberPut, TopUp
 from ocs.api.server import OPERATIONS
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.patterns import in_words
 
 

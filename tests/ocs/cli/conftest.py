@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from ocs.api.auth import Callers, token_of
 from ocs.api.server import application, serving
 from ocs.cli.root import cli
-from ocs.config import Http
+from ocs.config.http import Http
 from tests.ocs.api_harness import ApiHarness, api_harness
 from tests.servers import Servers
 

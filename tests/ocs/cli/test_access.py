@@ -3,7 +3,7 @@
 import json
 import re
 
-from ocs.config import Access
+from ocs.config.access import Access
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.cli.conftest import Run
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from balances.ledger.reader import connect
 from ocs.cli.root import cli
 from ocs.clock import now_ms
-from ocs.config import Config
+from ocs.config.tree import Config
 from ocs.doctor import host
 from ocs.doctor.database import examine_database
 from ocs.doctor.finding import Examined, Severity, error, note, warning, worst_first

@@ -10,7 +10,8 @@ from balances import keys
 from balances.ledger.reader import connect
 from balances.redis.connection import RedisConnection
 from ocs.clock import now_ms
-from ocs.config import Config, load
+from ocs.config.load import load
+from ocs.config.tree import Config
 from ocs.doctor.finding import Severity
 from ocs.doctor.refused import admitting, examine_refused
 from ocs.net.diameter.peers import Peers

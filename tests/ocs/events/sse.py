@@ -11,7 +11,7 @@ import msgspec
 
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
-from ocs.config import Http
+from ocs.config.http import Http
 from tests.ocs.api_harness import TOKEN, ApiHarness
 
 CEILING_S = 30

@@ -10,7 +10,7 @@ import pytest
 
 from balances.ledger.event_filter import EventFilter
 from ocs.api import live
-from ocs.config import Http
+from ocs.config.http import Http
 from ocs.events import following as followers
 from ocs.events import log, tail
 from tests.ocs.api_harness import TOKEN, ApiHarness

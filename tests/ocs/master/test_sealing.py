@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ocs.config import ConfigError, load
-from ocs.config_values import Secret
+from ocs.config.load import ConfigError, load
+from ocs.config.values import Secret
 from ocs.master.passwords import StoredPasswords, is_stored
 from ocs.master.sealing import KEY_FILE, CannotOpen, Sealing, sealing_of, with_key
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ocs.clock import monotonic_us
-from ocs.config import HomeServerConfig, RadiusHome
-from ocs.config_values import Listen, Secret
+from ocs.config.radius import HomeServerConfig, RadiusHome
+from ocs.config.values import Listen, Secret
 from ocs.net.radius.home_pool import HomePool, TooManyRelayed
 from ocs.net.radius.home_server import HomeState
 from ocs.telemetry.metrics import Meter

@@ -16,8 +16,8 @@ from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
 from ocs.clock import now_ms as wall_ms
-from ocs.config import Radius, RadiusClient
-from ocs.config_values import Secret
+from ocs.config.radius import Radius, RadiusClient
+from ocs.config.values import Secret
 from ocs.net.admission import Admission
 from ocs.net.radius import exchange, interims, server
 from ocs.net.radius.accounting import Accounting

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ocs.config import PeerConfig
+from ocs.config.diameter import PeerConfig
 from ocs.net.diameter.peers import Peers
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,

@@ -13,8 +13,8 @@ from balances import keys
 from balances.redis.connection import RedisConnection
 from ocs.charging.radius.habits import KEPT_MIN, Habit, HabitRecord, Strictness, strictness_of
 from ocs.clock import now_ms
-from ocs.config import Radius, RadiusClient
-from ocs.config_values import Secret
+from ocs.config.radius import Radius, RadiusClient
+from ocs.config.values import Secret
 from ocs.net.radius import conduct as module
 from ocs.net.radius.clients import NasClient, NasClients
 from ocs.net.radius.conduct import Conducts

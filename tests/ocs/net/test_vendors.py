@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ocs.config import VENDORS, PeerProfile
+from ocs.config.diameter import VENDORS, PeerProfile
 from protocol.diameter.avp import wrap
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,

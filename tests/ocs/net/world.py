@@ -13,7 +13,7 @@ from ocs.charging.handle import ChargingContext
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_ms
-from ocs.config import PeerConfig, PeerProfile
+from ocs.config.diameter import PeerConfig, PeerProfile
 from ocs.net.admission import Admission
 from ocs.net.diameter.claims import Claims, Holder
 from ocs.net.diameter.connection import DiameterConnection

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from ocs.cli.history import progress
 from ocs.cli.root import cli
-from ocs.config import load
+from ocs.config.load import load
 from ocs.rerating.find_postgres import NotRunning, dsn_of, embedded_dsn
 from tests.ocs.rerating.conftest import Run
 from tests.ocs.rerating.network import Network

@@ -22,7 +22,7 @@ from balances.redis.primaries import plain
 from balances.redis.replicas import ReplicaPromise
 from ocs.cli.root import cli
 from ocs.clock import now_ms
-from ocs.config import load
+from ocs.config.load import load
 from ocs.doctor.finding import Severity
 from ocs.doctor.live_store import examine_live_store
 from ocs.processes.embedded import EmbeddedValkey

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from ocs.charging.radius.names import IDENTIFICATION_MAX, identification_of
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.vendor_profile import vendor_profiles
-from ocs.config import load
+from ocs.config.load import load
 from ocs.net.radius.clients import NasClients
 from protocol.radius.dictionary.standard import (
     ACCT_SESSION_ID,

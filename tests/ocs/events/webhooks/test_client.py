@@ -16,7 +16,7 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from ocs.config_values import networks
+from ocs.config.values import networks
 from ocs.events.webhooks import client as client_module
 from ocs.events.webhooks.addresses import refused_address, refused_url
 from ocs.events.webhooks.client import Attempt, WebhookClient, tls_context

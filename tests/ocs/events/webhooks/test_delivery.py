@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from ocs.config import Webhooks
+from ocs.config.events import Webhooks
 from ocs.events.webhooks import client as client_module
 from ocs.events.webhooks import queue as queue_module
 from tests.ocs.events.webhooks.receiver import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from balances.ledger.event_filter import EventFilter
 from balances.redis.pending import ended
-from ocs.config import Webhooks
+from ocs.config.events import Webhooks
 from ocs.events import log
 from ocs.events.webhooks.dispatcher import Dispatcher
 from ocs.telemetry.log import logger
