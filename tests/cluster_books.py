@@ -13,9 +13,9 @@ from balances import keys
 from balances.ledger.reader import send
 from balances.packing import fresh_account, pack
 from balances.redis.address import StoreAddress
+from balances.redis.calls import Lost, NotSent
 from balances.redis.clients import slow_client
 from balances.redis.cluster_primaries import ClusterPrimaries
-from balances.redis.connection import Lost, NotSent
 from balances.redis.libraries import is_missing, load
 from balances.redis.pending import Pending, SlowPath
 from balances.redis.primaries import Primary

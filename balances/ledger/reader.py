@@ -21,8 +21,8 @@ from redis.exceptions import TimeoutError as NoAnswer
 
 from balances import keys
 from balances.ledger.record import START, RecordedCall, RecordId, decode, parse_id
+from balances.redis.calls import pack_words
 from balances.redis.clients import slow_client
-from balances.redis.connection import pack_words
 from balances.redis.primaries import Primary
 
 Client = Any

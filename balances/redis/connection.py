@@ -21,6 +21,17 @@ import hiredis
 
 from balances import keys
 from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.calls import (
+    FenceQuestion,
+    Lost,
+    NotSent,
+    RedisCall,
+    ReplicaMark,
+    ReplicaQuestion,
+    Words,
+    number_in,
+    pack_words,
+)
 from balances.redis.fence import INFO, SHUT, TIME, Fence, Pass
 from balances.redis.libraries import SAY_S, is_missing, is_there, look_for
 from balances.redis.news import NewsTeller
@@ -31,8 +42,6 @@ from balances.redis.scripts import LIBRARIES, LIBRARY, Library
 CHECK_S: Final = 0.5
 """How often the fence is checked again: well below half of any failover time, and of the second in which a tariff
 that is published is in force (`ask_too`)."""
-
-Words = tuple[Any, ...]
 
 UNVERIFIED_S: Final = 0.05
 """How often while there is none."""
@@ -46,9 +55,6 @@ REFUSES: Final = (
 TICK_S: Final = 0.1
 """How often calls on their way are looked at: which are too late."""
 
-LATE_MS: Final = 10_000
-"""A reply that has not come by then is wanted by nobody."""
-
 QUESTION_MS: Final = 10_000
 """The same of what the connection asks for itself; who waits for it gives up sooner."""
 
@@ -61,22 +67,10 @@ BUFFER_MAX: Final = 64 * 1024 * 1024
 """Bytes waiting to be written above which calls are refused: the server does not read."""
 
 
-pack_words: Callable[[Words], bytes] = hiredis.pack_command
-"""One command as it stands on the wire."""
-
-
 MARK: Final = """#!lua flags=allow-oom
 return redis.call('SET', KEYS[1], '1')
 """
 """A plain SET is refused where memory is full, and settlements are answered there too."""
-
-
-class NotSent(ConnectionError):
-    """The call was certainly not sent: 3004 may be said."""
-
-
-class Lost(ConnectionError):
-    """The call was sent and its fate is not known: say nothing, the client will ask again."""
 
 
 def _as_it_is(words: Words) -> Callable[[bytes], bytes]:
@@ -99,69 +93,6 @@ class Membership(NamedTuple):
     """Sends what is of the cluster as a whole to who has its key."""
     redirected: Callable[[RedisConnection, RedisCall, str], None]
     """Is given a call with the redirection it was answered with; nothing of it was executed."""
-
-
-class RedisCall(Pending[Any]):
-    """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
-
-    __slots__ = (
-        *("again", "deadline", "decode", "hops", "number", "pack"),
-        *("repeatable", "script", "sent_ms", "wanted_until", "was_cut"),
-    )
-
-    def __init__(
-        self,
-        pack: Callable[[bytes], bytes],
-        decode: Callable[[Any], Any] | None,
-        sent_ms: int,
-        within_ms: int,
-        script: str | None,
-        number: str,
-        *,
-        repeatable: bool = True,
-    ) -> None:
-        self.settled = False  # here and not by Pending: one is made for each request
-        self._value = self._error = self._callback = None
-        self.pack = pack
-        self.decode = decode
-        self.sent_ms = sent_ms
-        self.deadline = sent_ms + within_ms
-        """Until then it may be sent again."""
-        self.wanted_until = sent_ms + max(within_ms, LATE_MS)
-        self.script = script
-        self.number = number
-        """Of its shard, as it stands in a tag; "": it is of none."""
-        self.repeatable = repeatable
-        self.again = not repeatable
-        """It was sent again, or never is."""
-        self.hops = 0
-        """How often a server redirected it."""
-        self.was_cut = False
-        """It was sent, and may have been executed."""
-
-
-def number_in(words: Words) -> str:
-    """The shard that a command is of, by its first key, as it stands in the tag; "": of none."""
-    key = words[1] if len(words) > 1 else ""
-    return key[keys.NUMBER_IN_TAG] if isinstance(key, str) and key.startswith("{s") else ""
-
-
-class FenceQuestion(RedisCall):
-    """A command of the check itself, which needs no fence; what it is refused with says something of the server."""
-
-    __slots__ = ()
-
-
-class ReplicaMark(FenceQuestion):
-    """A write of our own, behind those of calls, for the replicas to have."""
-
-    __slots__ = ()
-
-
-class ReplicaQuestion(FenceQuestion):
-    """Asks how many replicas have what was written before it."""
-
-    __slots__ = ()
 
 
 class RedisConnection(asyncio.Protocol):

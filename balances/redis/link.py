@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from balances.redis.connection import RedisCall
+from balances.redis.calls import RedisCall
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending
 

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from balances import keys
 from balances.redis.address import ServerPlace, StoreAddress
-from balances.redis.connection import CHECK_S, Membership, NotSent, RedisCall, RedisConnection, number_in
+from balances.redis.calls import NotSent, RedisCall, number_in
+from balances.redis.connection import CHECK_S, Membership, RedisConnection
 from balances.redis.fence import Fence
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending, ended

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.primaries import OnePrimary, Primaries
 from balances.structs.session import Session
 from ocs.access.token_book import TokenBook

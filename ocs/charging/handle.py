@@ -14,7 +14,7 @@ import msgspec
 
 from balances.facts import of_line
 from balances.keys import AccountKeys, renumbered
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.structs.blob import NO_BLOB, blob_of, raw_of
 from balances.structs.charge import LINES_SETTLED_MAX, Action, Charge, Flag, Outcome, Phase, Reply, Result
 from balances.structs.record import Record

@@ -9,8 +9,8 @@ from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import Quarantined, restore
 from balances.packing import pack
+from balances.redis.calls import NotSent
 from balances.redis.clients import is_cluster
-from balances.redis.connection import NotSent
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening, RestoredKey
 from ocs.master import accounts

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, TypeGuard
 import msgspec
 
 from balances import keys
+from balances.redis.calls import NotSent
 from balances.redis.clients import values
-from balances.redis.connection import NotSent
 from balances.redis.pending import Pending
 from ocs.charging.profile import Profile
 

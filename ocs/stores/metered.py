@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from balances.keys import SHARDS, shard_of
-from balances.redis.connection import RedisCall
+from balances.redis.calls import RedisCall
 from balances.redis.link import StoreLink
 from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY

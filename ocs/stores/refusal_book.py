@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import msgspec
 
 from balances import keys
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 
 RefusalKind = Literal["peer", "client", "subscriber"]

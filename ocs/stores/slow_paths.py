@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import Quarantined, find_lines, find_once, find_refundable, find_request, find_session
 from balances.ledger.writer import AWAY
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from balances.redis.pending import Pending, SlowPath
 from balances.redis.store import Store
 from balances.structs.charge import Charge

@@ -15,9 +15,9 @@ from msgspec import Raw
 from balances import keys
 from balances.packing import fresh_account, pack
 from balances.redis.address import StoreAddress
+from balances.redis.calls import Lost, NotSent
 from balances.redis.clients import listening, slow_client, values
 from balances.redis.cluster_primaries import ClusterPrimaries
-from balances.redis.connection import Lost, NotSent
 from balances.redis.router import ClusterLink
 from balances.redis.store import Store
 from balances.redis.topology import SHARD_SLOTS

@@ -18,7 +18,8 @@ import redis.asyncio
 from balances import keys
 from balances.packing import fresh_account, pack
 from balances.redis import connection as wire
-from balances.redis.connection import Lost, NotSent, RedisConnection
+from balances.redis.calls import Lost, NotSent
+from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
 from balances.redis.store import Store
 from balances.structs.account import MAIN

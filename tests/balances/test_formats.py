@@ -17,7 +17,8 @@ from balances.model import account as model_account
 from balances.model import event, posting, session
 from balances.packing import fresh_account, pack
 from balances.redis import scripts
-from balances.redis.connection import NotSent, RedisConnection
+from balances.redis.calls import NotSent
+from balances.redis.connection import RedisConnection
 from balances.redis.store import Store
 from balances.structs.blob import FORMAT, READS, raw_of
 from balances.structs.posting import AccountOpening, Post, Posting

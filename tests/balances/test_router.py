@@ -13,8 +13,9 @@ import pytest
 from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.redis.address import ServerPlace, StoreAddress
+from balances.redis.calls import Lost, NotSent, RedisCall
 from balances.redis.clients import listening, slow_client
-from balances.redis.connection import Lost, NotSent, RedisCall, RedisConnection
+from balances.redis.connection import RedisConnection
 from balances.redis.replicas import ReplicaPromise
 from balances.redis.router import ClusterLink
 from balances.redis.topology import SHARD_SLOTS, SLOTS, Topology, TopologyWatch, claims_of, slot_of

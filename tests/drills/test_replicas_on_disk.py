@@ -14,7 +14,8 @@ import redis
 from balances import keys
 from balances.ledger.record import decode
 from balances.packing import fresh_account, pack
-from balances.redis.connection import Lost, NotSent, RedisConnection
+from balances.redis.calls import Lost, NotSent
+from balances.redis.connection import RedisConnection
 from balances.redis.pending import ended
 from balances.redis.replicas import ReplicaPromise
 from balances.redis.store import Store

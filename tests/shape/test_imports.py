@@ -23,7 +23,7 @@ WHO_MAY_IMPORT: dict[str, set[str]] = {
         "balances/ledger/",
         "ocs/processes/",
     },
-    "hiredis": {"balances/redis/connection.py"},
+    "hiredis": {"balances/redis/calls.py", "balances/redis/connection.py"},
     "asyncpg": {
         "balances/ledger/",
         "balances/migrations/",

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Final
 
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.structs.charge import Course, Outcome
 from ocs.charging.handle import ChargingContext, Sent, handle
 from ocs.charging.radius.accounting import (

@@ -9,7 +9,7 @@ from typing import Final
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_session
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import SlowPath
 from balances.structs.charge import Charge, Result
 from ocs.charging.handle import ChargingContext, handle

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from balances import keys
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 from ocs.charging.radius.habits import Habit, HabitRecord, Strictness
 from ocs.net.radius.conduct import ADDRESSES_MAX, BROKEN, DROPPED, KEPT, Conduct, Conducts

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from balances import keys
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from ocs.net.radius.conduct_book import ConductLink
 from ocs.net.radius.home_pool import HomePool
 from ocs.net.radius.home_server import HomeServer, HomeState

@@ -7,7 +7,7 @@ import pytest
 
 from balances import keys
 from balances.ledger.verify import verify
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from balances.redis.pending import Pending
 from ocs.api import import_file
 from ocs.charging.request import ChargingAnswer

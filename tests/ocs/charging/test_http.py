@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.structs.charge import Flag, Phase
 from ocs.charging.handle import handle
 from ocs.charging.http import translate

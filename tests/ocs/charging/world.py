@@ -11,7 +11,7 @@ import msgspec
 from balances.keys import AccountKeys
 from balances.model.store import Model
 from balances.packing import fresh_account
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Phase, Reply

@@ -9,7 +9,7 @@ import pytest
 from balances import keys
 from balances.ledger.writer import read_cursors
 from balances.packing import pack
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from balances.structs.record import Record
 from ocs.stores.slow_paths import SlowPaths
 from tests.ocs.api_harness import ApiHarness

@@ -10,7 +10,7 @@ import pytest
 from balances import keys
 from balances.ledger.restore import Restored
 from balances.packing import fresh_account
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from ocs.master import accounts
 from ocs.master import bring_in as bringing
 from ocs.master.accounts import AccountRow

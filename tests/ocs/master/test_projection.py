@@ -8,7 +8,7 @@ import pytest
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from balances.redis.primaries import OnePrimary, Primary, plain
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from balances.keys import AccountKeys
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
 from ocs.clock import now_ms as wall_ms

@@ -9,7 +9,7 @@ import pytest
 
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, pack, unpack_account
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Expire

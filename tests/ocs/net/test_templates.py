@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balances.keys import AccountKeys
-from balances.redis.connection import Lost, NotSent
+from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
 from ocs.clock import now_ms

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from balances.redis.connection import NotSent
+from balances.redis.calls import NotSent
 from ocs.clock import now_ms
 from ocs.stores.bounded_postgres import Away, BoundedPostgres
 from ocs.stores.slow_paths import SlowPaths
