@@ -20,7 +20,7 @@ from ocs.processes.data_lock import is_served
 from ocs.processes.embedded import EmbeddedError, find_postgres, find_valkey
 from ocs.processes.listeners import CannotListen, bind, bind_shared, listeners, shared_listeners
 from ocs.stores.guard import store_troubles
-from ocs.stores.postgres_check import postgres_trouble
+from ocs.stores.postgres_check import lossy_settings_at, postgres_trouble
 
 WAIT_S = 5.0
 
@@ -49,6 +49,8 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
         yield "redis (embedded)", _missing(find_valkey)
     if not config.postgres.embedded:
         yield "postgres.dsn", await postgres_trouble(config.postgres.dsn.reveal(), WAIT_S)
+        for setting, means in (await lossy_settings_at(config.postgres.dsn.reveal(), WAIT_S)).items():
+            yield f"postgres, unsafe: {setting} is off: {means}", ""
     else:
         yield "postgres (embedded)", _missing(find_postgres)
     if config.diameter.speaks_tls:

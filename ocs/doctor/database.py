@@ -9,15 +9,11 @@ import asyncpg
 from balances.migrations.migrate import migrations
 from ocs.clock import monotonic_us, now_ms, skew
 from ocs.doctor.finding import Examined, error, note, warning
+from ocs.stores.postgres_check import lossy_settings
 
 WAIT_S: Final = 5.0
 OLD_TRANSACTION_S: Final = 600
 VERSION_MIN: Final = 15
-LOSE: Final = {
-    "fsync": ("on", "after a power cut it may not start, or lack what it said it has"),
-    "full_page_writes": ("on", "after a power cut a page may be half old and half new"),
-}
-"""Setting -> what it has to be, and what comes of another value."""
 AWAY: Final = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SHOWN: Final = 5
 
@@ -54,18 +50,10 @@ async def _looked_at(pg: Any, facts: list[str]) -> Any:
     facts.append(f"answers in {(monotonic_us() - at_us) / 1_000:.2f} ms")
     if trouble := skew("PostgreSQL", theirs_ms - (began_ms + now_ms()) // 2):
         yield error(trouble, "what it dates is not comparable", "mend the time service (chrony, ntp) of both")
-    for name, (wanted, means) in LOSE.items():
-        value = await pg.fetchval("SELECT current_setting($1)", name)
-        if value != wanted:
-            yield error(f"{name} is {value}", means, f"ALTER SYSTEM SET {name} = {wanted}, and reload")
+    for name, means in (await lossy_settings(pg)).items():
+        yield error(f"{name} is off", means, f"ALTER SYSTEM SET {name} = on, and reload")
     commit = await pg.fetchval("SELECT current_setting('synchronous_commit')")
     facts.append(f"synchronous_commit {commit}")
-    if commit == "off":
-        yield error(
-            "synchronous_commit is off",
-            "records are taken out of the live store when PostgreSQL says it has them: after a crash neither has them",
-            "ALTER SYSTEM SET synchronous_commit = on, and reload",
-        )
     standbys = await pg.fetchval("SELECT count(*) FROM pg_stat_replication")
     facts.append(f"{standbys} standbys")
     if await pg.fetchval("SELECT pg_is_in_recovery()"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -12,13 +12,21 @@ from balances.postgres import connect
 from ocs.clock import now_ms, skew
 
 VERSION_MIN: Final = 15
+LOSE: Final = {
+    "fsync": "after a power cut it may not start, or lack what it said it has",
+    "full_page_writes": "after a power cut a page may be half old and half new",
+    "synchronous_commit": "records are taken out of the live store when PostgreSQL says it has them: after a crash"
+    " neither has them",
+}
+"""Settings that have to be on, and what comes of it where one is off."""
+UNREACHED: Final = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 async def postgres_trouble(dsn: str, wait_s: float) -> str:
     """What is wrong with it, "" when nothing is. Missing migrations are no error: the next start applies them."""
     try:
         pg = await connect(dsn, timeout=wait_s)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as why:
+    except UNREACHED as why:
         return f"cannot be reached: {str(why) or type(why).__name__}"
     try:
         version = pg.get_server_version()
@@ -37,11 +45,29 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
         await pg.close()
 
 
+async def lossy_settings(pg: Any) -> dict[str, str]:
+    """Those of LOSE that are off, and what comes of it."""
+    rows = await pg.fetch("SELECT name, current_setting(name) AS value FROM unnest($1::text[]) AS name", list(LOSE))
+    return {row["name"]: LOSE[row["name"]] for row in rows if row["value"] == "off"}
+
+
+async def lossy_settings_at(dsn: str, wait_s: float) -> dict[str, str]:
+    """The same; none where it cannot be asked."""
+    try:
+        pg = await connect(dsn, timeout=wait_s)
+    except UNREACHED:
+        return {}
+    try:
+        return await lossy_settings(pg)
+    finally:
+        await pg.close()
+
+
 async def installation_at(dsn: str, wait_s: float) -> str | None:
     """The id of the installation whose database it is; None where it has none yet, or cannot be asked."""
     try:
         pg = await connect(dsn, timeout=wait_s)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except UNREACHED:
         return None
     try:
         return await installation(pg)

@@ -28,7 +28,9 @@ def test_stores_that_answer(servers: Servers, tmp_path: str) -> None:
     there = stores(servers)
     done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE])
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.count(": ok") == 8
+    assert done.stdout.count(": ok") == 8 + 3
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):  # as the tests' own has them
+        assert f"postgres, unsafe: {setting} is off: " in done.stdout
 
 
 def test_ports_that_are_taken(servers: Servers, tmp_path: Path) -> None:
