@@ -9,6 +9,9 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install --require-hashes --only-binary :all:
 export PIP_ROOT_USER_ACTION := ignore
+# Compiled modules stay beside their source, whatever the shell says: the tests start some hundred processes, and
+# compiling all tests again takes each of them that collects 10 s.
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 
 .PHONY: help run test check unit redis serial format bench million fuzz chaos mutants lock manifests clean

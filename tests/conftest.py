@@ -1,5 +1,6 @@
 """Fixtures every test may use. A test that asks for none of them starts no server."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,13 @@ import structlog
 from hypothesis import settings
 
 from ocs.processes.embedded import EmbeddedError
+from tests.memory_disk import memory_disk
 from tests.servers import LivePostgres, LiveValkey, Servers
+
+# All servers of the tests, and all files of theirs: a database is copied and dropped for each test, some hundred
+# files each. For this process and those that it starts, other workers too.
+if "TMPDIR" not in os.environ and (found := memory_disk()) is not None:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(found)
 
 # `make test` says the same about the same code every time; `make fuzz` goes looking. No deadlines: machines are shared.
 settings.register_profile("test", derandomize=True, deadline=None, print_blob=True)

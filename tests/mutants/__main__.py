@@ -5,6 +5,7 @@ A fault that no test sees ends the run with 1. Arguments are names of mutants; n
 
 from __future__ import annotations
 
+import os
 import queue
 import shutil
 import subprocess
@@ -46,6 +47,7 @@ def tried(copy: Path, mutant: Mutant) -> tuple[bool, str]:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # a fault of the same length must not meet its neighbour's
     )
     for at, text in before.items():
         at.write_text(text)
