@@ -32,6 +32,11 @@ GONE: Final = {
 connections, and with them its locks. Unless told so it waits for two hours, and so does who needs the rows of a shard
 that a keeper of that host was just copying."""
 
+STANDS_STILL: Final = {"idle_in_transaction_session_timeout": "60000"}
+"""Settings of a keeper's connections: a process that stands still (SIGSTOP, a paused virtual machine) keeps its
+connections, and in the middle of a copy the rows of its shards. After so long without a statement the server ends the
+transaction, and the next keeper copies them."""
+
 UNREACHED: Final[tuple[type[Exception], ...]] = (
     OSError,  # TimeoutError too
     asyncpg.PostgresConnectionError,

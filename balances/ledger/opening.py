@@ -33,6 +33,7 @@ from balances.ledger.reader import Client, ServerIdentity, StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, fit, follows
 from balances.ledger.snapshot import Snapshot, close_gap
 from balances.ledger.sync import NotOpen, open_shards
+from balances.ledger.turns import turn
 from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
 from balances.redis import libraries
 from balances.redis.primaries import Primary
@@ -96,12 +97,8 @@ class ShardOpening:
         opened whole: its workers may know of one epoch only. NotOpen or CursorMoved: somebody else was faster or wrote
         meanwhile; look again."""
         async with self._pool.acquire() as pg:
-            lock = (LOCK, crc32(self._primary.name.encode()) - 2**31)
-            await pg.execute("SELECT pg_advisory_lock($1, $2)", *lock)
-            try:
+            async with turn(pg, LOCK, crc32(self._primary.name.encode()) - 2**31):
                 return await self._run(now_s, anew)
-            finally:
-                await pg.execute("SELECT pg_advisory_unlock($1, $2)", *lock)
 
     async def _run(self, now_s: int, anew: Collection[int]) -> Opened:
         before = await read_cursors(self._pool)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from balances.ledger.turns import turn
 from balances.structs.account import Account
 from balances.structs.posting import AccountSettings
 from balances.structs.thresholds import Threshold
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from balances.redis.store import Store
 
 LOCK: Final = 0x6F6373_02
-"""PostgreSQL advisory lock: one run at a time."""
+"""PostgreSQL advisory lock: one run at a time, for economy."""
 AT_ONCE: Final = 64
 AGAIN_MS: Final = 60_000
 """When an account is looked at again that cannot be brought in."""
@@ -47,16 +48,12 @@ async def bring_defaults(
     async with pool.acquire() as db:
         if not await db.fetchval("SELECT EXISTS (SELECT FROM default_thresholds_due WHERE due_ms <= $1)", now_ms()):
             return  # the usual case
-        if not await db.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            return
-        try:
+        async with turn(db, LOCK):
             after: tuple[int, str] = (-1, "")
             until_ms = now_ms()
             while rows := await db.fetch(_DUE, until_ms, *after, AT_ONCE):
                 await _look(db, store, bring_in, now_ms, rows)
                 after = rows[-1]["due_ms"], rows[-1]["account"]
-        finally:
-            await db.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
 
 async def _look(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from balances import keys
+from balances.ledger.turns import turn
 from balances.structs.posting import AccountSettings
 from ocs.charging.profile import FormerPayer, Profile, ServicePayer
 from ocs.master import catalog
@@ -94,12 +95,9 @@ async def project(pool: Pool, store: ProjectedStore, tell: Tell) -> int:
         newest = await db.fetchval("SELECT change FROM master")
         if await store.progress() == (newest, newest):  # the usual case, and no write
             return int(newest)
-        await db.execute("SELECT pg_advisory_lock($1)", LOCK)
-        try:
+        async with turn(db, LOCK):
             await store.begin()
             return await _Run(db, store, tell).run()
-        finally:
-            await db.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
 
 class Projector:

@@ -12,6 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from balances.ledger.event_filter import EventFilter
+from balances.postgres import STANDS_STILL
 from balances.redis.address import is_plain
 from balances.redis.client_connections import cancellable
 from balances.redis.clients import slow_client
@@ -130,7 +131,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
     async with (
         live_store(config, supervisor) as (redis, store),
         primaries_of(config, redis) as primaries,
-        bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS) as pool,
+        bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS, STANDS_STILL) as pool,
         _pump(config, pool) as pump,
         DynamicAuthorizer(lambda: now_ms() // 1_000).open() as authorizer,
     ):

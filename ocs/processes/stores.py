@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ Redis = redis.asyncio.Redis
 TROUBLE: Final = (OSError, RedisError, RedisClusterException)
 LISTENS: Final = 1
 """Connection beside `postgres.connections_max` of a process that listens for events."""
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 CLOSE_S: Final = 2.0
 """For questions to PostgreSQL that are under way when a process ends."""
 
@@ -101,9 +102,14 @@ async def witnessed(store: MeteredStore, pool: Any, supervisor: SupervisorLink) 
 
 
 @contextlib.asynccontextmanager
-async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_max: int) -> AsyncIterator[Any]:
+async def bounded_pool(
+    config: Config, supervisor: SupervisorLink, connections_max: int, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[Any]:
     """A pool that connects at its first query, so that every process starts and serves without PostgreSQL. The first
-    connection brings the database up to date; whichever process is first does it for all."""
+    connection brings the database up to date; whichever process is first does it for all.
+
+    settings: of its connections, at the server
+    """
     dsn = config.postgres.dsn.reveal()
     up_to_date = False
 
@@ -127,6 +133,7 @@ async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_m
         init=check,
         connect=hosts.connect,
         connection_class=PlainConnection,
+        server_settings=dict(settings),
     )
     supervisor.at_beat(hosts.look)
     try:
