@@ -51,6 +51,15 @@ def droppable_until_ms(now_ms: int, months: int = KEPT_MONTHS) -> int:
     return month.from_ms
 
 
+# A supervisor may be of another build than all of its processes, and counts nothing.
+_BUILDS: Final = """
+    SELECT COALESCE(array_agg(DISTINCT one->>'build' ORDER BY one->>'build'), '{}')
+      FROM hosts CROSS JOIN jsonb_array_elements(told->'processes') one WHERE until_at > now() AND left_at IS NULL
+"""
+# From then on only a build that knows ledger_drops may start.
+_NEEDED: Final = "UPDATE migrations SET needs = number WHERE name = '067_drops.sql' AND needs < number"
+
+
 async def obstacles(pg: Any, month: Month, what: What, now_ms: int) -> list[str]:
     """Everything that stands in the way of dropping a month, for the operator."""
     until_ms = month.next.from_ms
@@ -70,6 +79,12 @@ async def obstacles(pg: Any, month: Month, what: What, now_ms: int) -> list[str]
     )
     if earlier_ms is not None:
         found.append(f"{Month.at(earlier_ms - 1).name} is not dropped: months are dropped one after the other")
+    builds = await pg.fetchval(_BUILDS)
+    if len(builds) > 1:
+        found.append(
+            f"processes of {len(builds)} builds are at work ({', '.join(builds)}): one that does not know of dropped"
+            " months would count without them; wait until the upgrade has ended"
+        )
     if await pg.fetchval(
         "SELECT EXISTS (SELECT FROM shards WHERE stopped <> '')"
         " OR EXISTS (SELECT FROM quarantined WHERE settled_at IS NULL)"
@@ -113,6 +128,7 @@ async def drop(pool: Any, month: Month, what: What, by: str, now_ms: int) -> lis
                     " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
                     *(one, until_ms, now_ms, by, digest),
                 )
+            await pg.execute(_NEEDED)
             known = await pg.fetch(f"SELECT {_DROPS} FROM ledger_drops WHERE until_ms = $1", until_ms)
         return [DroppedMonth(*row) for row in known]
 

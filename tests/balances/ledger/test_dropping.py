@@ -9,9 +9,11 @@ import pytest
 from balances.ledger import dropping, statement
 from balances.ledger.closing import close
 from balances.ledger.dropping import NotDroppable, delete, drop, drops, obstacles
+from balances.ledger.formats import Reads
 from balances.ledger.kept import NotKept, gone, kept
 from balances.ledger.months import Month, make_ahead
 from balances.ledger.verify import VerifyReport, verify
+from ocs.stores.hosts import HostProcess, HostState, beat
 from tests.balances.ledger.books import LedgerStores
 from tests.balances.ledger.test_months import ACCOUNTS, DAY_MS, Walk
 
@@ -329,3 +331,25 @@ async def test_a_query_that_runs_is_not_waited_for(books: LedgerStores, monkeypa
         assert await pg.fetchval("SELECT count(*) FROM ledger_entries") == count
     assert await delete(books.pool, walk.at_ms)
     await check(books, walk, [month, month.next])
+
+
+async def test_nothing_is_dropped_while_two_builds_are_at_work(books: LedgerStores) -> None:
+    """One of before does not know that months may be gone: it does not start afterwards either."""
+    _, month = await walked(books, 1)
+    now_ms = month.next.from_ms + 4 * MONTH_MS
+    await closed_and_proven(books, month, now_ms)
+
+    async def host(name: str, *builds: str) -> None:
+        processes = tuple(HostProcess("api", number, True, "", build) for number, build in enumerate(builds))
+        state = HostState(("api",), "0.1+supervisor", True, "", "", processes)
+        async with books.pool.acquire() as pg:
+            await beat(pg, name, name, Reads(1, 2), [], state)
+
+    await host("h1", "0.2+new", "0.2+new")
+    await host("h2", "0.1+old")
+    [why] = await refused(books, month, now_ms)
+    assert "2 builds are at work (0.1+old, 0.2+new)" in why
+    await host("h2", "0.2+new")
+    assert await drop(books.pool, month, "entries", "me", now_ms)
+    needed = await books.pool.fetchval("SELECT needs FROM migrations WHERE name = '067_drops.sql'")
+    assert needed == 67  # balances/migrations/migrate.py: what a build has to know
