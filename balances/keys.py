@@ -253,7 +253,17 @@ def reversal_key(seq: int) -> str:
 
 def is_later_leg(key: str) -> bool:
     """Whether it is one of these two; the first leg has the key that the transfer was asked for with."""
-    return key.startswith(("transfer ", "transfer-return "))
+    return key.startswith("transfer ") or is_return_leg(key)
+
+
+def is_return_leg(key: str) -> bool:
+    return key.startswith("transfer-return ")
+
+
+def found_leg_key(key: str, transfer: str) -> str:
+    """Once key of what puts a leg in order whose record was lost. key: that of the leg"""
+    leg = key.partition(" ")[0] if is_later_leg(key) else "sent"
+    return f"{leg} {transfer} recovered"
 
 
 def voucher_key(batch: str, serial: int) -> str:

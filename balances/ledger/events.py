@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from balances.keys import is_later_leg, is_nobody, transfer_key
+from balances.keys import is_later_leg, is_nobody, is_return_leg
 from balances.ledger import event_data, fee_events
 from balances.ledger.event_data import KIND_WORDS, AccountState
 from balances.ledger.event_filter import EventFilter
@@ -359,10 +359,10 @@ def _of_transfer(call: RecordedCall, add: Adding) -> None:
             amounts = (quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after))
             why = (record.actor, record.reason, record.reference)
             what = (entry.bucket, KIND_WORDS[entry.kind])
-            if record.key == transfer_key(record.transfer):
-                add("transfer.received", event_data.TransferReceived(*of, *amounts, *why, *what))
-            else:
+            if is_return_leg(record.key):
                 add("transfer.returned", event_data.TransferWasReturned(*of, *amounts, *why, *what))
+            else:
+                add("transfer.received", event_data.TransferReceived(*of, *amounts, *why, *what))
 
 
 def _of_merge(call: RecordedCall, add: Adding) -> None:

@@ -38,6 +38,7 @@ from balances.ledger.record import (
 )
 from balances.ledger.snapshot import difference
 from balances.ledger.writer import (
+    NOW_MS,
     QUARANTINED_COLUMNS,
     RECOVERED,
     REFUSALS,
@@ -323,7 +324,7 @@ def _call(row: Any, account: str) -> RecordedCall:
 async def _put(pg: Any, rows: Rows) -> None:
     try:
         async with pg.transaction():
-            await put(pg, rows)
+            await put(pg, rows, await pg.fetchval(f"SELECT {NOW_MS}"))
     except REFUSALS as why:
         raise NotSettled(f"PostgreSQL refuses them: {described(why)}") from None
 

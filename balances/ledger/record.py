@@ -17,7 +17,7 @@ import msgspec
 
 from balances.facts import of_line
 from balances.keys import is_nobody, suspense_id, voucher_of
-from balances.ledger import terms
+from balances.ledger import granted, terms
 from balances.ledger.intents import intent_of, row_of
 from balances.ledger.transfers import leg_row
 from balances.packing import unpack_answer
@@ -337,6 +337,10 @@ class Rows(NamedTuple):
     """Columns of balances.ledger.intents."""
     legs: list[Row]
     """Parameters of balances.ledger.transfers."""
+    granted: list[Row]
+    """Parameters of balances.ledger.granted."""
+    taken_back: list[Row]
+    """Account and number of each entry that a reversal took back."""
     chains: dict[str, Chain]
     """Where the entries of each account lead, for `account_heads`."""
 
@@ -345,6 +349,7 @@ class Rows(NamedTuple):
         return (
             len(self.calls), len(self.usages), len(self.entries), len(self.suspense), len(self.shown),
             len(self.settled), len(self.credited), len(self.copied), len(self.intents), len(self.legs),
+            len(self.granted), len(self.taken_back),
         )  # fmt: skip
 
     def cut(self, lengths: tuple[int, ...]) -> None:
@@ -355,7 +360,7 @@ class Rows(NamedTuple):
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [], [], [], [], [], [], {})
+    return Rows([], [], [], {}, [], [], [], [], [], [], [], [], [], {})
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -473,3 +478,9 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         )
     if record.kind == "post" and (voucher := voucher_of(record.key)) is not None:
         rows.credited.extend((*voucher, entry.seq, record.at_ms) for entry in record.entries[:1])
+    if record.kind == "post":
+        for entry in record.entries:
+            if entry.why == "refund" and (row := granted.row_of(account, key, entry.amount, entry.terms)):
+                rows.granted.append(row)
+            elif entry.why == "reversal" and entry.original:
+                rows.taken_back.append((account, entry.original))

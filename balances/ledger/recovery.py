@@ -8,19 +8,23 @@ written again: answers under their keys, claims of vouchers, grants of refunds. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from balances import keys
+from balances.ledger import granted
 from balances.ledger.opening import Opened, OpeningRefused, ShardOpening
 from balances.ledger.publication import void
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.ledger.sync import NotOpen
 from balances.ledger.writer import CursorMoved, Pool, Writer
+from balances.packing import unpack_posted
 from balances.redis.primaries import ALL, Primaries, Primary
+from balances.structs.blob import blob_of
+from balances.structs.record import Entry
 from balances.structs.session import IdempotencyRecord
 
 TRIES: Final = 60
@@ -80,34 +84,37 @@ async def bring_back_answers(redis: Client, pool: Pool, now_ms: int, *, dry_run:
 
 
 async def _answers(redis: Client, pool: Pool, names: list[str], now_ms: int, dry_run: bool) -> int:
+    """Those that PostgreSQL lacks, and those that a refund has changed since it knew them."""
     if not names:
         return 0
     rows = await pool.fetch(
-        "SELECT account, key FROM once WHERE (account, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))",
+        "SELECT account, key, state FROM once WHERE (account, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))",
         *_columns([_named(name) for name in names]),
     )
-    known = {(row["account"], row["key"]) for row in rows}
-    missing = [name for name in names if _named(name) not in known]
-    if dry_run or not missing:
-        return len(missing)
+    known = {(row["account"], row["key"]): row["state"] for row in rows}
     pipe = redis.pipeline(transaction=False)
-    for name in missing:
+    for name in names:
         pipe.get(name)
         pipe.pttl(name)
     replies = await pipe.execute()
-    made = []
-    for name, packed, left_ms in zip(missing, replies[::2], replies[1::2], strict=True):
+    made, changed = [], []
+    for name, packed, left_ms in zip(names, replies[::2], replies[1::2], strict=True):
         if packed is None or left_ms < 0:
             continue
         account, key = _named(name)
-        fingerprint = fit(_RECORD.decode(packed).fingerprint)
-        made.append((account, key, keys.shard_of(account), fingerprint, now_ms, now_ms + left_ms, packed))
-    await pool.executemany(
-        "INSERT INTO once (account, key, shard, epoch, n, position, fingerprint, at_ms, until_ms, state, charged)"
-        " VALUES ($1, $2, $3, 0, -1, 0, $4, $5, $6, $7, false) ON CONFLICT (account, key) DO NOTHING",
-        made,
-    )
-    return len(made)
+        if (account, key) not in known:
+            fingerprint = fit(_RECORD.decode(packed).fingerprint)
+            made.append((account, key, keys.shard_of(account), fingerprint, now_ms, now_ms + left_ms, packed))
+        elif known[account, key] != packed:
+            changed.append((account, key, packed))
+    if not dry_run:
+        await pool.executemany("UPDATE once SET state = $3 WHERE account = $1 AND key = $2", changed)
+        await pool.executemany(
+            "INSERT INTO once (account, key, shard, epoch, n, position, fingerprint, at_ms, until_ms, state, charged)"
+            " VALUES ($1, $2, $3, 0, -1, 0, $4, $5, $6, $7, false) ON CONFLICT (account, key) DO NOTHING",
+            made,
+        )
+    return len(made) + len(changed)
 
 
 def _named(name: str) -> tuple[str, str]:
@@ -161,6 +168,41 @@ SELECT e.account, e.request_key, '', COALESCE(u.session, ''), COALESCE(u.incarna
 """
 
 
+# Of refunds in a gap the answers say it; not of those that were taken back there too.
+_ANSWERED: Final = """
+    SELECT account, key, state FROM once o WHERE epoch = 0 AND n = -1 AND (account, key) > ($1, $2)
+       AND starts_with(key, 'http ') ORDER BY account, key LIMIT $3
+"""
+_TAKEN_BACK: Final = """
+    UPDATE refunds SET amount = 0, turned = NULL WHERE account = $1 AND request = $2
+       AND EXISTS (SELECT FROM once WHERE account = $1 AND key = $3)
+"""
+
+
 async def bring_back_grants(pool: Pool) -> int:
-    """Grants of refunds of entries that were posted; returns how many were missing."""
-    return int((await pool.execute(_GRANTS)).split()[2])
+    """Grants of refunds that were posted; returns how many were missing."""
+    found, after = int((await pool.execute(_GRANTS)).split()[2]), ("", "")
+    while rows := await pool.fetch(_ANSWERED, *after, AT_ONCE):
+        after = (rows[-1]["account"], rows[-1]["key"])
+        for row in rows:
+            for entry in posted_entries(row["state"]):
+                grant = granted.row_of(row["account"], row["key"], entry.amount, entry.terms)
+                if entry.why != "refund" or grant is None:
+                    continue
+                async with pool.acquire() as pg, pg.transaction():
+                    before = await pg.fetchval(_KNOWN, *grant[:2])
+                    await granted.write(pg, [grant], [])
+                    await pg.execute(_TAKEN_BACK, *grant[:2], keys.reversal_key(entry.seq))
+                found += not before
+    return found
+
+
+_KNOWN: Final = "SELECT EXISTS (SELECT FROM refunds WHERE account = $1 AND request = $2)"
+
+
+def posted_entries(packed: bytes) -> Sequence[Entry]:
+    """Of the answer of a posting, packed; none of another one."""
+    try:
+        return unpack_posted(blob_of(_RECORD.decode(packed).outcome)).entries
+    except msgspec.ValidationError:
+        return ()

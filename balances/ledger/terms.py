@@ -14,6 +14,8 @@ from tariffs.units import MICRO
 
 TAG: Final = "tag."
 """What the name of a charging tag begins with among terms."""
+GIVEN_BACK: Final = "of="
+"""Of a refund: what it gives back of (granted.py)."""
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -27,7 +29,7 @@ def read(terms: str) -> tuple[int, Decimal | None]:
 
 def says_of_money(terms: str) -> bool:
     """Whether they say a tax or a rate: these come first."""
-    return bool(terms) and not terms.startswith(TAG)
+    return bool(terms) and not terms.startswith((TAG, GIVEN_BACK))
 
 
 @lru_cache(4_096)

@@ -70,8 +70,7 @@ def leg_row(record: Record, account: str, counterpart: str, once: bytes | None) 
     elif is_first:
         state = TransferState.SENT if record.left or record.kind != "close" else TransferState.RECEIVED
     else:
-        is_return = record.key == keys.transfer_return_key(record.transfer)
-        state = TransferState.RETURNED if is_return else TransferState.RECEIVED
+        state = TransferState.RETURNED if keys.is_return_leg(record.key) else TransferState.RECEIVED
     leaves = is_first or state == TransferState.RETURNED
     legs = [entry for entry in record.entries if entry.counter_account == CounterAccount.TRANSIT]
     seq = legs[0].seq if legs else None
@@ -183,7 +182,8 @@ async def page(pool: Any, account: str, before_ms: int, before_id: str, limit: i
 
 def next_leg(row: Mapping[str, Any], now_ms: int) -> Post | AccountClosing:
     """What is to be done of one that is on its way. The key is made of its id, so it is done once."""
-    is_return = row["state"] == TransferState.REFUSED
+    # Of which nobody knows any more where it was going, goes back (durability.md rule 12).
+    is_return = row["state"] == TransferState.REFUSED or (row["state"] == TransferState.SENT and not row["target"])
     id_: str = row["id"]
     if row["state"] == TransferState.ORDERED:
         return AccountClosing(

@@ -38,6 +38,7 @@ from balances.ledger.record import (
 )
 from tariffs.units import EXACT_MAX
 
+NOW_MS: Final = "(extract(epoch FROM now()) * 1000)::bigint"
 RECOVERED: Final = "recovered"
 """Kind of the calls that close a gap no stream fills (opening.py); their entries may skip numbers."""
 
@@ -193,7 +194,7 @@ class Writer:
     async def _commit(self, pg: Any, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> int:
         try:
             async with pg.transaction():
-                positions = await self._move(pg, epochs, parts)
+                positions, now_ms = await self._move(pg, epochs, parts)
                 # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
                 held = await held_accounts(pg, {call.record.account for part in parts for call in part.calls})
                 await self._load(pg, parts, held)
@@ -215,7 +216,7 @@ class Writer:
                             if not account:  # a mark of an opening
                                 raise Duplicate(f"{call.id}: {why}")
                         raw.append((part.shard, *call.id, position, fit(account), why, pack_raw(call.raw())))
-                ends = await put(pg, rows, self._ladders, self._ends)
+                ends = await put(pg, rows, now_ms, self._ladders, self._ends)
                 if raw:
                     await _none_twice(pg, raw)
                     await pg.copy_records_to_table("quarantined", records=raw, columns=QUARANTINED_COLUMNS)
@@ -240,9 +241,9 @@ class Writer:
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
         return len(rows.calls) + len(raw)
 
-    async def _move(self, pg: Any, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> dict[int, int]:
-        """Move the cursors; returns the position each part's first call takes. Duplicate: a call after the old cursor
-        is there already. No key of one month's partition says so of all months."""
+    async def _move(self, pg: Any, epochs: Mapping[int, int], parts: Sequence[RecordRun]) -> tuple[dict[int, int], int]:
+        """Move the cursors; returns the position each part's first call takes, and the instant. Duplicate: a call after
+        the old cursor is there already. No key of one month's partition says so of all months."""
         shards, olds, news = [p.shard for p in parts], [p.old for p in parts], [p.new for p in parts]
         moved = await pg.fetch(
             "WITH mine AS (SELECT shard FROM shards WHERE shard = ANY($1::smallint[]) ORDER BY shard FOR UPDATE)"
@@ -255,7 +256,7 @@ class Writer:
             " AND shards.cursor_n = b.old_n AND shards.epoch = b.epoch AND shards.stopped = ''"
             " RETURNING shards.shard, position - b.calls, (SELECT c.epoch || '-' || c.n FROM calls c"
             " WHERE c.shard = shards.shard AND (c.epoch, c.n) > (b.old_epoch, b.old_n)"
-            " AND (c.epoch, c.n) <= (b.new_epoch, b.new_n) LIMIT 1)",
+            f" AND (c.epoch, c.n) <= (b.new_epoch, b.new_n) LIMIT 1), {NOW_MS}",
             shards,
             [old.epoch for old in olds],
             [old.n for old in olds],
@@ -266,10 +267,10 @@ class Writer:
         )
         if len(moved) != len(parts):
             raise CursorMoved
-        for shard, _, there in moved:
+        for shard, _, there, _ in moved:
             if there is not None:
                 raise Duplicate(f"shard {shard}: {there} is in PostgreSQL already")
-        return {shard: position for shard, position, _ in moved}
+        return {shard: position for shard, position, _, _ in moved}, moved[0][3]
 
     async def _load(self, pg: Any, parts: Sequence[RecordRun], held: set[str]) -> None:
         missing: dict[str, dict[str, Chain]] = {}
@@ -383,7 +384,7 @@ async def mark_refused(pg: Any, shard: int, calls: Sequence[RecordedCall]) -> No
         trial = pg.transaction()
         await trial.start()
         try:
-            await put(pg, rows)
+            await put(pg, rows, await pg.fetchval(f"SELECT {NOW_MS}"))
         except REFUSALS as why:
             call.broken = described(why)
         finally:

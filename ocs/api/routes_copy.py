@@ -75,6 +75,8 @@ async def recover_ledger(call: ApiCall) -> ApiReply:
             answers=done.answers,
             voucher_claims=done.claims,
             refund_grants=done.grants,
+            transfer_legs=done.legs,
+            legs_by_hand=done.legs_by_hand,
             accounts=found.accounts,
             subscribers=found.subscribers,
             tariffs=found.tariffs,

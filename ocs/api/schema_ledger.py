@@ -89,6 +89,10 @@ class LedgerRecovery(Struct, frozen=True):
     """Of events and postings, by their keys."""
     voucher_claims: int
     refund_grants: int
+    transfer_legs: int
+    """Of transfers and merges, lost with their records: out of `recovered`, and under their transfer again."""
+    legs_by_hand: list[str]
+    """Accounts, at most 20, with legs of which more than the main balance moved: compare both sides."""
     accounts: int
     """Of which only the ledger knew. What is not in the live store is gone: customer, tags, billing day."""
     subscribers: int

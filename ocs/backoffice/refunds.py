@@ -8,6 +8,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger import refunds
+from balances.ledger.granted import GivenBack, as_term
 from balances.ledger.restore import find_refundable
 from balances.packing import pack
 from balances.structs.account import MAIN, CounterWindow
@@ -94,7 +95,7 @@ async def _of_use(
     posting = Posting(
         *(MAIN, Kind.MONEY, amount, "revenue", "refund"),
         original=granted.source.seq or 0,
-        terms=";".join(as_terms(tags)),
+        terms=";".join([*as_terms(tags), as_term(GivenBack(order.fingerprint, *granted.source, granted.returns))]),
     )
     return await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
 

@@ -82,7 +82,7 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
         key=order.key,
         fingerprint=order.fingerprint,
         now_ms=now_ms,
-        remember_ms=REMEMBER_MS,
+        remember_ms=transfers.KEPT_MS,
         actor=order.actor,
         reason=order.reason,
         reference=order.reference,
@@ -165,7 +165,7 @@ async def finish(backoffice: BackOffice, sent: TransferRow) -> TransferRow:
 async def _leg(backoffice: BackOffice, row: TransferRow) -> TransferRow | None:
     """The row once the other account has taken it; None where that has to be copied first, or waits."""
     now_ms = backoffice.now_ms()
-    leg = await next_leg(backoffice.pool, row, now_ms)
+    leg = await next_leg(backoffice.pool, backoffice.store, row, now_ms)
     if leg is None:
         return None
     reply = await accounts.call(backoffice, leg.account, lambda: transfers.make(backoffice.store, leg), leg.key)

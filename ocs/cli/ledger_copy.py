@@ -75,10 +75,14 @@ def recover(server: Remote, reason: str, dry_run: bool, as_json: bool) -> None:
         )
         say(
             f"{done['answers']} answers of events and postings, {done['voucher_claims']} claims of vouchers,"
-            f" {done['refund_grants']} grants of refunds"
+            f" {done['refund_grants']} grants of refunds, {done['transfer_legs']} legs of transfers"
         )
         for name, what in (
             ("without_profile", "deleted after the backup, served again: delete again those that are to go"),
+            (
+                "legs_by_hand",
+                "a leg of a merge is in an entry `recovered`: compare both accounts",
+            ),
             ("fees_stopped", "recurring fees wait: no entry says from when on they are settled"),
         ):
             if done[name]:

@@ -129,6 +129,7 @@ class FeeRun:
         if fee.step == FeeStep.END and fee.amount < progress.paid:  # what a refund gave back is not given back again
             wanted = progress.paid - fee.amount
             fee.amount = progress.paid - await grant_end(self._pool, fee.account, fee.chain, fee.key, wanted)
+        fee.now_ms = max(fee.now_ms, self._now_ms())  # when it is posted: a batch may take long
         reply = await self._store.fee(fee).wait()
         if reply.status == "absent" and self._bring_in is not None:
             await self._bring_in(fee.account)

@@ -24,6 +24,7 @@ from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.redis.primaries import ALL, OnePrimary, Primaries, Primary
 from balances.redis.replicas import ONE, ReplicaPromise
+from balances.structs.account import Account
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountClosing, Post
 from ocs.access import overdue
@@ -106,6 +107,7 @@ class Paces(NamedTuple):
 class KeeperStore(EnforcementStore, FeeStore, Protocol):
     """The part of balances.redis.store.Store that is needed here."""
 
+    def account(self, account_id: str) -> Pending[Account | None]: ...
     def post(self, post: Post) -> Pending[Reply]: ...
     def close(self, close: AccountClosing) -> Pending[Reply]: ...
     def remark(self, peer: str, mark: str) -> Pending[Any]: ...

@@ -13,7 +13,7 @@ from balances.ledger.writer import Pool
 from balances.structs.posting import Post
 from ocs.master.clocks import ClockStore, keep_clock
 from ocs.master.late_money import order_late_money
-from ocs.master.transfer_legs import next_leg
+from ocs.master.transfer_legs import SeqStore, next_leg
 
 UNFINISHED_MS: Final = 5_000
 """One that is on its way for so long is nobody's: who took the order has answered."""
@@ -23,7 +23,7 @@ class TransferringLog(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
-class KeeperLegStore(LegStore, ClockStore, Protocol):
+class KeeperLegStore(LegStore, ClockStore, SeqStore, Protocol):
     """What legs, and the clocks that they bring, need of the store."""
 
 
@@ -42,7 +42,7 @@ async def finish_transfers(
     after = (-1, "")
     while rows := await transfers.unfinished(pool, before_ms, after):
         for row in rows:
-            leg, due = await next_leg(pool, row, now_ms()), keys.transfer_key(row["id"])
+            leg, due = await next_leg(pool, store, row, now_ms()), keys.transfer_key(row["id"])
             if leg is None:
                 continue
             reply = await transfers.make(store, leg).wait()

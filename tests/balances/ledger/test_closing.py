@@ -1,10 +1,13 @@
 """A closed month says what each account had, and `verify` sees whatever is changed in it afterwards."""
 
+import asyncio
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 
+from balances.ledger import events
 from balances.ledger.closing import NotClosable, close, periods
 from balances.ledger.closing import books as books_of
 from balances.ledger.months import Month, make_ahead
@@ -100,4 +103,54 @@ async def test_use_that_is_reported_late_belongs_to_the_month_it_is_posted_in(bo
     await books.move("acct-1", -7, at_ms=walk.at_ms, event_ms=month.from_ms)
     await books.sync.step()
     assert await close(books.pool, month, "me", 1) == closed
+    assert (await verify(books.redis, books.pool)).findings == []
+
+
+async def last_month(stores: LedgerStores) -> Month:
+    """The one before the present one, by the clock of PostgreSQL."""
+    await stores.open()
+    now_ms = await stores.pool.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+    return Month.at(now_ms).previous
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_comes_late_into_a_closed_month_is_posted_after_it(books: LedgerStores, seed: int) -> None:
+    """A process that stood still asks for it at an instant of before."""
+    dice, month = Random(seed), await last_month(books)
+    until_ms = month.next.from_ms
+    walk = Walk(books, dice, until_ms - 4_000)
+    await walk.calls(dice.randint(1, 20), 100)
+    await walk.copy()
+    closed = await close(books.pool, month, "me", 1)
+    assert closed.entries == len(walk.entries)
+    await walk.calls(dice.randint(1, 20), 100)
+    late = walk.entries[closed.entries :]
+    await walk.copy()
+    assert await close(books.pool, month, "me", 1) == closed
+    found = await books.pool.fetch("SELECT account, seq, at_ms FROM ledger_entries WHERE at_ms >= $1", until_ms)
+    assert {tuple(row) for row in found} == {(one[0], one[1], max(one[4], until_ms)) for one in late}
+    assert (await verify(books.redis, books.pool)).findings == []
+
+
+async def test_a_copy_under_way_is_counted_by_the_closing(books: LedgerStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    month = await last_month(books)
+    walk = Walk(books, Random(1), month.next.from_ms - 4_000)
+    await walk.calls(5)
+    append, there, go_on = events.append, asyncio.Event(), asyncio.Event()
+
+    async def stands_still(*asked: Any) -> None:
+        await append(*asked)
+        there.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(events, "append", stands_still)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(walk.copy())
+        await there.wait()
+        closing = tasks.create_task(close(books.pool, month, "me", 1))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'ledger_periods'::regclass AND NOT granted)"
+        while not closing.done() and not await books.pool.fetchval(waits):
+            await asyncio.sleep(0.02)
+        go_on.set()
+    assert closing.result().entries == 5
     assert (await verify(books.redis, books.pool)).findings == []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,12 @@ from balances import keys
 from balances.ledger.verify import verify
 from ocs.master.projection import PostgresOlder
 from ocs.processes.embedded import find_postgres
+from protocol.diameter.dictionary.credit_control import RequestedAction
 from tests.ocs.api.test_refunds import MB, call, refund
+from tests.ocs.api.test_transfers import balances, keeper, send, sound
 from tests.ocs.api.test_vouchers import made, redeem
 from tests.ocs.api_harness import FLAT, ApiHarness
-from tests.ocs.charging.wire import I, ccr, lines, mscc
+from tests.ocs.charging.wire import E, I, ccr, lines, mscc
 from tests.servers import Servers
 
 
@@ -118,3 +121,121 @@ async def test_what_the_live_store_has_is_brought_back(
     # Once more does no harm.
     same = await recover(harness)
     assert [same[name] for name in ("changes", "gaps", "orphaned", "accounts", "subscribers", "answers")] == [0] * 6
+
+
+async def trim(harness: ApiHarness) -> None:
+    """As a keeper does when all is copied, but of the last record: what came before is in a gap then."""
+    for account in ("a1", "b1"):
+        await harness.top_up("0.01", account)
+    await harness.sync()
+    for shard in range(keys.SHARDS):
+        await harness.redis.xtrim(keys.ledger(shard), maxlen=1, approximate=False)
+
+
+async def the_transfer(harness: ApiHarness) -> tuple[str, str]:
+    await harness.sync()
+    [row] = (await harness.call("GET", "/v1/accounts/a1/transfers")).json()["items"]
+    return row["state"], row["to"]
+
+
+@pytest.mark.parametrize("copied", ["nothing", "the first leg"])
+@pytest.mark.parametrize("made", ["sent", "received", "returned"])
+async def test_legs_in_a_gap_are_put_in_order(
+    harness: ApiHarness, servers: Servers, tmp_path: Path, copied: str, made: str
+) -> None:
+    await harness.account("a1")
+    await harness.account("b1")
+    await harness.top_up("10.00", "a1")
+    await harness.sync()
+    dump = tmp_path / "dump"
+    if copied == "nothing":
+        pg_tool("pg_dump", servers, "--format=custom", f"--file={dump}")
+    assert (await send(harness, "k1", "3.00")).json()["state"] == "sent"
+    await harness.sync()
+    if copied == "the first leg":
+        pg_tool("pg_dump", servers, "--format=custom", f"--file={dump}")
+    if made == "returned":
+        closed = await harness.call("POST", "/v1/accounts/b1/closing", {"reason": "x"}, idempotency_key="c1")
+        assert closed.status_code == 201, closed.text
+    if made != "sent":
+        await keeper(harness)
+    if made == "returned":
+        active = {"currency": "EUR", "state": "active"}
+        assert (await harness.call("PUT", "/v1/accounts/b1", active, if_match="*")).status_code == 200
+    await trim(harness)
+    before = await balances(harness)
+    assert before == {"sent": ("7.01", "0.01"), "received": ("7.01", "3.01"), "returned": ("10.01", "0.01")}[made]
+    await put_back(harness, servers, dump)
+    done = await recover(harness)
+    expected = {"sent": 1, "received": 2, "returned": 3}[made] - (copied == "the first leg")
+    assert (done["transfer_legs"], done["legs_by_hand"]) == (expected, [])
+    await harness.sync()
+    assert (await verify(harness.redis, harness.pool)).findings == []
+    assert await balances(harness) == before
+    # It ends once, also when the live store has forgotten what it answered.
+    async for key in harness.redis.scan_iter(match="{s*}:once:*transfer*"):
+        await harness.redis.delete(key)
+    await keeper(harness)
+    lost = copied == "nothing" and made == "sent"  # nobody knows where it was going
+    ended = "received" if made == "sent" else made
+    assert await the_transfer(harness) == (("returned", "") if lost else (ended, "b1"))
+    after = ("10.01", "0.01") if lost else ("7.01", "3.01")
+    assert await balances(harness) == (after if made == "sent" else before)
+    assert await sound(harness)
+    assert (await recover(harness))["transfer_legs"] == 0
+
+
+async def spent(harness: ApiHarness) -> str:
+    [limit] = (await harness.call("GET", "/v1/subscribers/s1/limits")).json()["items"]
+    return str(limit["used"])
+
+
+@pytest.mark.parametrize("trimmed", [False, True], ids=["streams whole", "streams trimmed"])
+async def test_what_was_given_back_after_the_backup_is_given_back_once(
+    harness: ApiHarness, servers: Servers, tmp_path: Path, trimmed: bool
+) -> None:
+    """Of a session, an entry and an event, with what they turned back of limits; and one that was reversed."""
+    await harness.account()
+    await harness.account("b1")
+    await harness.top_up("10.00")
+    await harness.tariff()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
+    limit = {"amount": "1.00", "period": "ever"}
+    assert (await harness.call("PUT", "/v1/subscribers/s1/limits/all", limit)).status_code == 201
+    for n in (1, 2, 3):
+        await call(harness, f"gw;{n};1", 4)
+    sms = {"session_id": "sms;1", **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))}
+    await harness.charge(ccr(E, requested_action=RequestedAction.DIRECT_DEBITING, **sms))
+    await harness.sync()
+    pg_tool("pg_dump", servers, "--format=custom", f"--file={tmp_path / 'dump'}")
+    given: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("k1", "0.02", "0.02", {"session": "gw;1;1"}),
+        ("k2", "0.04", "0", {"entry": 3}),
+        ("k3", "0.05", "0", {"event": {"session": "sms;1"}}),
+        ("k4", "0.04", "0.04", {"session": "gw;3;1"}),
+    ]
+    for key, amount, _, of in given:
+        done = await refund(harness, key, amount, **of)
+        assert done.status_code == 201, done.text
+    await harness.sync()
+    typo = {"entry": 9, "reason": "typo"}
+    assert (await harness.call("POST", "/v1/accounts/a1/reversals", typo, idempotency_key="r1")).status_code == 201
+    await harness.sync()
+    used = await spent(harness)
+    if trimmed:
+        await trim(harness)
+    before = await balance(harness, "a1")
+    await put_back(harness, servers, tmp_path / "dump")
+    await recover(harness)
+    assert (await balance(harness, "a1"), await spent(harness)) == (before, used)
+    async for name in harness.redis.scan_iter(match="{s*}:once:*"):
+        await harness.redis.delete(name)
+    for key, _, left, of in given:
+        over = await refund(harness, f"over-{key}", f"{float(left) + 0.01:.2f}", **of)
+        assert over.status_code == 422, (of, over.text)
+        if left != "0":
+            rest = await refund(harness, f"rest-{key}", left, **of)
+            assert rest.status_code == 201, (of, rest.text)
+    assert await spent(harness) == "0.00"
+    await harness.sync()
+    assert (await verify(harness.redis, harness.pool)).findings == []
