@@ -65,6 +65,8 @@ class LiveSentinels:
     down_ms:   a primary is taken for gone so long after its last word
     settings:  of every server besides
     security:  over TLS, with users
+    primary:   the port of the first server
+    reached:   where Sentinels and replicas reach it instead
     """
 
     def __init__(
@@ -75,9 +77,13 @@ class LiveSentinels:
         down_ms: int = 1_000,
         settings: Mapping[str, str] | None = None,
         security: StoreSecurity | None = None,
+        primary: int = 0,
+        reached: int = 0,
     ) -> None:
         self._security = security
         ports = free_ports(1 + replicas + 3)
+        ports[0] = primary or ports[0]
+        self.reached = reached or ports[0]
         common = {
             "repl-diskless-sync-delay": "0",
             "appendonly": "yes",
@@ -91,13 +97,13 @@ class LiveSentinels:
                 home / str(number),
                 port,
                 find_valkey(),
-                common | ({"replicaof": f"127.0.0.1 {ports[0]}"} if number else {}),
+                common | ({"replicaof": f"127.0.0.1 {self.reached}"} if number else {}),
                 security,
             )
             for number, port in enumerate(ports[: 1 + replicas])
         ]
         self.sentinels = [
-            SentinelProcess(home / f"sentinel{number}", port, ports[0], down_ms, 2, security)
+            SentinelProcess(home / f"sentinel{number}", port, self.reached, down_ms, 2, security)
             for number, port in enumerate(ports[1 + replicas :])
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 StoreRisk = Literal[
     "eviction",
@@ -13,8 +13,12 @@ StoreRisk = Literal[
     "replica",
     "replicas",
     "coverage",
+    "split",
     "installation",
     "unseen",
     "version",
     "kind",
 ]
+
+WARNINGS: Final[frozenset[StoreRisk]] = frozenset({"split"})
+"""Those that are an alarm and keep nobody from starting: the durability that was chosen promises nothing of it."""

@@ -1,7 +1,8 @@
 """Settings of a live store that lose money or refuse calls without need, each with its name and one sentence.
 
 Data that a store forgets, evicts or has not yet on disk is missed only when the ledgers are compared. So a start is
-refused, unless the operator accepts a risk by its name (`redis.accept_risks`), which then is a standing alarm.
+refused, unless the operator accepts a risk by its name (`redis.accept_risks`), which then is a standing alarm. What the
+chosen durability does not promise anyway is an alarm alone (WARNINGS).
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ async def risks_of(primary: Primary, durability: str, promise: ReplicaPromise = 
         )
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}
-        least = await _setting(redis, "min-replicas-to-write") if durability == "replicated" else ""
+        asked = durability == "replicated" or primary.watched
+        least = await _setting(redis, "min-replicas-to-write") if asked else ""
         is_clustered = (await redis.info("cluster")).get("cluster_enabled") == 1
         coverage = await _setting(redis, "cluster-require-full-coverage") if is_clustered else ""
     except ResponseError as why:
@@ -89,7 +91,12 @@ async def risks_of(primary: Primary, durability: str, promise: ReplicaPromise = 
             *found,
             Risk("unseen", f"CONFIG GET is refused ({why}): whether it keeps what it is given is not known"),
         ]
-    if least and int(least) < promise.replicas:
+    if least == "0" and durability != "replicated":
+        text = (
+            "min-replicas-to-write is 0: cut off from its replicas and Sentinels it charges on for workers that are cut"
+        )
+        found.append(Risk("split", f"{text} off with it, and all of that is lost when it is back"))
+    if least and durability == "replicated" and int(least) < promise.replicas:
         text = f"min-replicas-to-write is {least}, below redis.replicas = {promise.replicas}: cut off from them, it"
         found.append(Risk("replicas", f"{text} takes calls that are lost"))
     if coverage == "yes":

@@ -26,6 +26,8 @@ class Primary(NamedTuple):
     """Of its last failover, where something counts them: of two that claim a shard the newer one has it."""
     clustered: bool = False
     """One command, or one transaction, may name keys of one shard only."""
+    watched: bool = False
+    """By Sentinels, who may put a replica in its place without its knowing."""
 
 
 def plain(client: Any) -> Primary:

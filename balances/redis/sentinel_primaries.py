@@ -43,7 +43,7 @@ class SentinelPrimaries:
             socket_connect_timeout=PRIMARY_CONNECT_S,
             socket_timeout=ANSWER_S,
         )
-        self._all = (Primary(str(found.place), client, config_epoch=found.epoch),)
+        self._all = (Primary(str(found.place), client, config_epoch=found.epoch, watched=True),)
 
     async def close(self) -> None:
         await self._watch.close()

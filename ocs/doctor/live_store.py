@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from balances import keys
 from balances.ledger.reader import STORE_AWAY
+from balances.ledger.risk_names import WARNINGS
 from balances.ledger.risks import risks_of
 from balances.redis.clients import slow_client
 from balances.redis.moving_primaries import primaries_at
@@ -45,7 +46,7 @@ async def _looked_at(config: Config, primary: Primary, facts: list[str]) -> Any:
     redis = primary.client
     for risk in await risks_of(primary, config.durability, config.redis.promise):
         is_accepted = risk.name in config.redis.accept_risks
-        yield (note if is_accepted else error)(
+        yield (note if is_accepted else warning if risk.name in WARNINGS else error)(
             risk.text + (" (accepted)" if is_accepted else ""),
             "it may lose money or refuse calls",
             f"change the setting; or accept it by name: redis.accept_risks = [{risk.name!r}]",
@@ -56,11 +57,37 @@ async def _looked_at(config: Config, primary: Primary, facts: list[str]) -> Any:
     if trouble := skew("the live store", seconds * 1_000 + micros // 1_000 - (began_ms + now_ms()) // 2):
         yield error(trouble, "a worker with such a clock does not serve", "mend the time service (chrony, ntp) of both")
     info: Mapping[str, Any] = await redis.info()
+    for finding in _replicas(config, primary, info, facts):
+        yield finding
     facts.append(f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}")
     for finding in (*_memory(info, facts), *_persistence(info)):
         yield finding
     async for finding in _times(redis, facts):
         yield finding
+
+
+def _replicas(config: Config, primary: Primary, info: Mapping[str, Any], facts: list[str]) -> Iterator[DoctorFinding]:
+    """What a failover would lose now."""
+    there = [one for name, one in info.items() if name.startswith("slave") and isinstance(one, dict)]
+    online = [one for one in there if one["state"] == "online"]
+    behind = [info["master_repl_offset"] - int(one["offset"]) for one in online]
+    if behind:
+        facts.append(f"{len(online)} replicas, {min(behind)} to {max(behind)} octets behind")
+    if not (primary.clustered or primary.watched):
+        return
+    if not online:
+        yield warning(
+            "it has no replica",
+            "nothing can take its place: what it serves is shut until it is back",
+            "start one; while it is alone its host is all there is",
+            "OcsShardsShut",
+        )
+    elif config.durability != "replicated":
+        yield note(
+            f"durability is {config.durability}, and its replicas are {min(behind)} to {max(behind)} octets behind",
+            "a failover loses what is neither there nor in PostgreSQL, though it was answered",
+            "durability = replicated, where that may not be (docs/durability.md)",
+        )
 
 
 def _memory(info: Mapping[str, Any], facts: list[str]) -> Iterator[DoctorFinding]:

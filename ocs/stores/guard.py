@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from balances.ledger.reader import STORE_AWAY, answering
+from balances.ledger.risk_names import WARNINGS
 from balances.ledger.risks import (
     Risk,
     foreign,
@@ -90,9 +91,11 @@ class Guard:
 
 
 def refusal(found: Collection[Risk], accepted: Collection[str]) -> str:
-    """The risks that are not accepted, one sentence each; "" when there are none."""
+    """The risks that are not accepted, one sentence each; "" when there are none that keep from a start."""
     return "; ".join(
-        f"redis: {risk.text} [redis.accept_risks: {risk.name}]" for risk in found if risk.name not in accepted
+        f"redis: {risk.text} [redis.accept_risks: {risk.name}]"
+        for risk in found
+        if risk.name not in {*accepted, *WARNINGS}
     )
 
 
@@ -107,7 +110,8 @@ async def refused_at_start(config: Config) -> str:
 
 
 async def store_troubles(config: Config) -> list[tuple[str, str]]:
-    """For `ocs check`: what was checked, and what is wrong with it. An accepted risk is named and is no failure."""
+    """For `ocs check`: what was checked, and what is wrong with it. A risk that is accepted, or only an alarm, is named
+    and is no failure."""
     try:
         async with asyncio.timeout(WAIT_S), primaries_at(config.redis.url.reveal()) as primaries:
             found = await risks_of_all(primaries, config.durability, config.redis.promise)
@@ -117,10 +121,12 @@ async def store_troubles(config: Config) -> list[tuple[str, str]]:
     ours = None if config.postgres.embedded else await installation_at(config.postgres.dsn.reveal(), WAIT_S)
     others = [foreign(one, ours) for one in theirs] if ours is not None else []
     found += [other for other in others if other is not None][:1]
-    accepted = config.redis.accept_risks
-    return [
-        (f"redis, {risk.name}", f"{risk.text} [redis.accept_risks: {risk.name}]")
-        if risk.name not in accepted
-        else (f"redis, {risk.name}: {risk.text}; accepted", "")
-        for risk in found
-    ] or [("redis settings", "")]
+    return [_trouble(risk, config.redis.accept_risks) for risk in found] or [("redis settings", "")]
+
+
+def _trouble(risk: Risk, accepted: Collection[str]) -> tuple[str, str]:
+    if risk.name in accepted:
+        return f"redis, {risk.name}: {risk.text}; accepted", ""
+    if risk.name in WARNINGS:
+        return f"redis, {risk.name}, unsafe: {risk.text}; an alarm as long as it is so", ""
+    return f"redis, {risk.name}", f"{risk.text} [redis.accept_risks: {risk.name}]"
