@@ -142,12 +142,22 @@ def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> l
     text += [f"counts into {count.key}" for count in ladder.counts]
     parts = [part.partition("=") for part in ladder.terms.split(";") if part]
     tags = [f"{name.removeprefix('tag.')} = {unquote(value)}" for name, _, value in parts if name.startswith("tag.")]
-    money = [f"{name}={value}" for name, _, value in parts if not name.startswith("tag.")]
+    money = [_money_term(name, value) for name, _, value in parts if not name.startswith("tag.")]
     if money:
-        text.append(f"contains {', '.join(money).replace('tax=', 'tax in parts per million: ')}")
+        text.append(f"contains {', '.join(money)}")
     if tags:
         text.append(f"tagged {', '.join(tags)}")
     return text
+
+
+def _money_term(name: str, value: str) -> str:
+    """A tax, how it is rounded, an exchange rate."""
+    if name == "tax":
+        return f"tax in parts per million: {value}"
+    if name == "tax_to":
+        to, _, rounding = value.partition("/")
+        return f"which of the sum is {rounded(int(to), SumRounding[rounding.upper()])}"
+    return f"{name}={value}"
 
 
 def level(ladder: Ladder, unit: int | None, counter: str, value: int, currency: str) -> str:

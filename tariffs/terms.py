@@ -10,8 +10,9 @@ import msgspec
 
 from tariffs.match import Match
 from tariffs.notation import Amount, Column, Percent, Share
+from tariffs.phrases import amount
 from tariffs.tags import as_terms
-from tariffs.units import MICRO
+from tariffs.units import EXACT_MAX, MICRO
 
 NOTHING_OFF: Final = "0"
 
@@ -71,7 +72,17 @@ class Tax(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     percent: Percent
     included: bool
     """Prices of the document contain it (what shops show), or it is added to them."""
+    round_to: Amount | None = None
+    """The tax of what a line, an event or a fee has cost so far is a multiple of this amount of the account's currency,
+    at any time; None: each entry's is rounded by itself, to a micro-unit (charging.md section 4)."""
+    rounding: Literal["up", "down", "half_up", "half_even"] = "half_up"
     when: Match = Match()
+
+    def __post_init__(self) -> None:
+        if self.round_to is not None and not 0 < self.round_to * MICRO <= EXACT_MAX:
+            raise ValueError(f"expected `round_to` above 0 and below 2^53 micro-units, not {amount(self.round_to)}")
+        if self.round_to is not None and (self.round_to * MICRO).denominator != 1:
+            raise ValueError(f"expected `round_to` in whole micro-units, not {amount(self.round_to)}")
 
     @property
     def ppm(self) -> int:
@@ -135,6 +146,8 @@ class Terms:
         parts = []
         if self.tax is not None:
             parts.append(f"tax={self.tax.ppm}")
+            if self.tax.round_to is not None:
+                parts.append(f"tax_to={int(self.tax.round_to * MICRO)}/{self.tax.rounding}")
         if self.exchange is not None:
             parts.append(f"rate={self.exchange.written}")
         return ";".join([*parts, *as_terms(self.tags)])

@@ -462,8 +462,8 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms
         net = tax = rate = None
         if terms.says_of_money(given) and entry.kind == Kind.MONEY:
-            ppm, rate = terms.read(given)
-            tax = terms.tax_in(entry.amount, ppm)
+            said = terms.read(given)
+            tax, rate = said.tax_in(entry.amount, entry.before), said.rate
             net = entry.amount - tax
         rows.entries.append((
             account, entry.seq, shard, epoch, n, entry.bucket, entry.kind, entry.amount, entry.after,

@@ -37,6 +37,22 @@ class Granted(NamedTuple):
     source: Source
     returns: Sequence[CounterReturn]
     """What the use had counted that is turned back with it."""
+    tax: int | None = None
+    """So much of it is tax, in micro-units; None: what it cost said nothing of tax."""
+
+
+class Left(NamedTuple):
+    """What is left to give back, in micro-units."""
+
+    amount: int
+    tax: int | None
+    """Contained in it; None: nothing was said of tax."""
+
+    def tax_of(self, part: int) -> int | None:
+        """In a part: in proportion, rounded half up to a micro-unit, and with the last part all that is left."""
+        if self.tax is None or part == self.amount:
+            return self.tax
+        return (2 * self.tax * part + self.amount) // (2 * self.amount)
 
 
 _tags: Final = msgspec.json.Decoder(dict[str, str]).decode
@@ -44,7 +60,7 @@ _returns: Final = msgspec.json.Decoder(list[CounterReturn]).decode
 
 
 _ENTRY = """
-    SELECT e.amount, e.kind, e.why, e.request_key, u.session, u.incarnation, u.phase,
+    SELECT e.amount, e.tax, e.kind, e.why, e.request_key, u.session, u.incarnation, u.phase,
            e.usage_line IS NOT NULL AND u.account IS NULL AS unknown FROM kept_entries e
       LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
      WHERE e.account = $1 AND e.seq = $2
@@ -52,15 +68,21 @@ _ENTRY = """
 # Debits of a session by incarnation, newest first, with what corrections gave back or took.
 _PAID = """
     SELECT u.incarnation, -sum(e.amount + COALESCE((SELECT sum(c.amount) FROM ledger_entries c
-             WHERE c.original_account = e.account AND c.original_seq = e.seq AND c.why = 'rerate'), 0))::bigint AS paid
+             WHERE c.original_account = e.account AND c.original_seq = e.seq AND c.why = 'rerate'), 0))::bigint AS paid,
+           -sum(e.tax + COALESCE((SELECT sum(c.tax) FROM ledger_entries c
+             WHERE c.original_account = e.account AND c.original_seq = e.seq AND c.why = 'rerate'), 0))::bigint AS tax
       FROM usage_records u JOIN kept_entries e
         ON e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line AND e.kind = 0
      WHERE u.account = $1 AND u.session = $2 AND u.phase <> 4 GROUP BY u.incarnation ORDER BY u.incarnation DESC
 """
 _OF_SESSION = """
-    SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3
+    SELECT COALESCE(sum(amount), 0)::bigint AS amount, COALESCE(sum(tax), 0)::bigint AS tax FROM refunds
+     WHERE account = $1 AND session = $2 AND incarnation = $3
 """
-_OF_ENTRY = "SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND seq = $2"
+_OF_ENTRY = """
+    SELECT COALESCE(sum(amount), 0)::bigint AS amount, COALESCE(sum(tax), 0)::bigint AS tax FROM refunds
+     WHERE account = $1 AND seq = $2
+"""
 # What the end of its assignment gives back of a period of a recurring fee, granted or posted, and what refunds did.
 _RETURNED = """
     SELECT GREATEST((SELECT COALESCE(sum(amount), 0) FROM refunds WHERE account = $1 AND period = $2),
@@ -131,7 +153,8 @@ async def grant(
     async with pool.acquire() as pg, pg.transaction():
         await pg.execute(_LOCK, account)
         known = await pg.fetchrow(
-            "SELECT session, incarnation, seq, fingerprint, turned FROM refunds WHERE account = $1 AND request = $2",
+            "SELECT session, incarnation, seq, fingerprint, turned, tax FROM refunds"
+            " WHERE account = $1 AND request = $2",
             account,
             request,
         )
@@ -139,22 +162,23 @@ async def grant(
             if known["fingerprint"] != fingerprint:
                 return None
             source = Source(known["session"], known["incarnation"], known["seq"])
-            return Granted(source, _returns(known["turned"] or "[]"))
+            return Granted(source, _returns(known["turned"] or "[]"), known["tax"])
         found = _entry(pg, account, seq, amount) if seq is not None else _session(pg, account, sessions, amount)
         source, left = await found
-        turning = Turning(account, source.session, source.incarnation, source.seq, amount, left, windows)
+        turning = Turning(account, source.session, source.incarnation, source.seq, amount, left.amount, windows)
         returns = await turned_by(pg, turning) if source.session else []
         await pg.execute(
-            "INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount, turned)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)",
+            "INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount, turned, tax)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9)",
             account,
             request,
             fingerprint,
             *source,
             amount,
             msgspec.json.encode(returns).decode() if returns else None,
+            tax := left.tax_of(amount),
         )
-        return Granted(source, returns)
+        return Granted(source, returns, tax)
 
 
 _IS_POSTED = """
@@ -189,7 +213,9 @@ async def tags_of(pool: Any, account: str, source: Source) -> dict[str, str]:
 async def taken_back(pool: Any, account: str, request: str) -> None:
     """A refund was reversed: what it gave may be given back again."""
     await pool.execute(
-        "UPDATE refunds SET amount = 0, turned = NULL WHERE account = $1 AND request = $2", account, fit(request)
+        "UPDATE refunds SET amount = 0, tax = NULL, turned = NULL WHERE account = $1 AND request = $2",
+        account,
+        fit(request),
     )
 
 
@@ -199,7 +225,7 @@ async def turned(pool: Any, account: str, request: str) -> Sequence[CounterRetur
     return _returns(await pool.fetchval(query, account, fit(request)) or "[]")
 
 
-async def _entry(pg: Any, account: str, seq: int, amount: int) -> tuple[Source, int]:
+async def _entry(pg: Any, account: str, seq: int, amount: int) -> tuple[Source, Left]:
     """With what is left of it to give back."""
     row = await pg.fetchrow(_ENTRY, account, seq)
     if row is None:
@@ -211,30 +237,38 @@ async def _entry(pg: Any, account: str, seq: int, amount: int) -> tuple[Source, 
         raise RefundRefused(f"entry: nothing was charged by entry {seq}")
     if row["phase"] == 4:
         raise RefundRefused("entry: it is of a one-time event: name that, by event")
-    left = -row["amount"] - await pg.fetchval(_OF_ENTRY, account, seq)
+    left = _rest(-row["amount"], row["tax"] and -row["tax"], await pg.fetchrow(_OF_ENTRY, account, seq))
     if row["why"] == "fee":
-        left -= await pg.fetchval(_RETURNED, account, _period(row["request_key"]))
+        returned = await pg.fetchval(_RETURNED, account, _period(row["request_key"]))
+        left = Left(kept := max(left.amount - returned, 0), left.tax_of(kept))
     source = Source(seq=seq)
     if row["session"] is not None:
         source = Source(row["session"], row["incarnation"], seq)
-        left = min(left, await _left(pg, account, source.session, source.incarnation))
-    if left <= 0:
+        left = min(await _left(pg, account, source.session, source.incarnation), left, key=lambda one: one.amount)
+    if left.amount <= 0:
         raise RefundRefused(f"entry: all that entry {seq} cost is given back")
-    if amount > left:
-        raise RefundRefused(f"amount: no more than {money(left)} is left to give back of entry {seq}")
+    if amount > left.amount:
+        raise RefundRefused(f"amount: no more than {money(left.amount)} is left to give back of entry {seq}")
     return source, left
 
 
-async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> tuple[Source, int]:
+def _rest(cost: int, tax: int | None, given: Any) -> Left:
+    """Of what was paid, with its tax, what refunds did not give back."""
+    return Left(cost - given["amount"], None if tax is None else tax - given["tax"])
+
+
+async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> tuple[Source, Left]:
     """The newest incarnation that is not wholly refunded (charging.md section 3), with what is left of it."""
     for session in map(fit, sessions):
         paid = await pg.fetch(_PAID, account, session)
-        for incarnation, cost in paid:
-            left = cost - await pg.fetchval(_OF_SESSION, account, session, incarnation)
-            if left > 0:
-                if amount > left:
-                    raise RefundRefused(f"amount: no more than {money(left)} is left to give back of the session")
-                return Source(session, incarnation), int(left)
+        for incarnation, cost, tax in paid:
+            left = _rest(cost, tax, await pg.fetchrow(_OF_SESSION, account, session, incarnation))
+            if left.amount > 0:
+                if amount > left.amount:
+                    raise RefundRefused(
+                        f"amount: no more than {money(left.amount)} is left to give back of the session"
+                    )
+                return Source(session, incarnation), left
         if paid:
             raise RefundRefused("session: all it cost is given back")
     since = (await kept(pg)).usage_from_ms
@@ -243,6 +277,7 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> t
     )
 
 
-async def _left(pg: Any, account: str, session: str, incarnation: int) -> int:
-    paid = {row["incarnation"]: row["paid"] for row in await pg.fetch(_PAID, account, session)}
-    return int(paid.get(incarnation, 0) - await pg.fetchval(_OF_SESSION, account, session, incarnation))
+async def _left(pg: Any, account: str, session: str, incarnation: int) -> Left:
+    paid = {row["incarnation"]: (row["paid"], row["tax"]) for row in await pg.fetch(_PAID, account, session)}
+    given = await pg.fetchrow(_OF_SESSION, account, session, incarnation)
+    return _rest(*paid.get(incarnation, (0, None)), given)

@@ -1,16 +1,17 @@
 """Tax, exchange rate and charging tags of a debit, as the ladder that priced it says:
-`tax=190000;rate=1.0923;tag.product=video%20club`. Pure."""
+`tax=190000;tax_to=10000/half_up;rate=1.0923;tag.product=video%20club`. What corrects an entry may say `tax_is=-1597`
+instead: so much of it is tax. Pure."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
-from tariffs.units import MICRO
+from tariffs.units import MICRO, SumRounding, round_sum
 
 TAG: Final = "tag."
 """What the name of a charging tag begins with among terms."""
@@ -19,12 +20,51 @@ GIVEN_BACK: Final = "of="
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
+class MoneyTerms(NamedTuple):
+    """What terms say of an amount of money."""
+
+    tax_ppm: int = 0
+    """Of the net amount."""
+    rate: Decimal | None = None
+    """Of the currency exchange."""
+    tax_to: int = 0
+    """The tax of all that was charged is a multiple of this, in micro-units; 0: each entry's is rounded by itself."""
+    rounding: int = SumRounding.HALF_UP
+    tax_is: int | None = None
+    """The tax itself, in micro-units, with the sign of the amount."""
+
+    def tax_in(self, amount: int, before: int) -> int:
+        """The tax that an entry contains, in micro-units, with its sign: by how much that of all that was charged grew,
+        or fell.
+
+        amount:  of the entry, below 0 for what is charged
+        before:  what was charged before it, and not given back (`Entry.before`)
+        """
+        if self.tax_is is not None:
+            return self.tax_is
+        if not self.tax_to:
+            return _tax_of(amount, self.tax_ppm, 1, SumRounding.HALF_UP)
+        already = _tax_of(before, self.tax_ppm, self.tax_to, self.rounding)
+        return already - _tax_of(before - amount, self.tax_ppm, self.tax_to, self.rounding)
+
+
+def given_tax(micro: int | None) -> tuple[str, ...]:
+    """Terms of what corrects an entry, by the tax in it; None: nothing was said of tax."""
+    return () if micro is None else (f"tax_is={micro}",)
+
+
 @lru_cache(4_096)
-def read(terms: str) -> tuple[int, Decimal | None]:
-    """(tax in parts per million of the net amount, exchange rate or None)"""
+def read(terms: str) -> MoneyTerms:
     parts = dict(part.split("=", 1) for part in terms.split(";") if part)
-    rate = parts.get("rate")
-    return int(parts.get("tax", 0)), None if rate is None else Decimal(rate)
+    rate, explicit = parts.get("rate"), parts.get("tax_is")
+    to, _, rounding = parts.get("tax_to", "0/half_up").partition("/")
+    return MoneyTerms(
+        int(parts.get("tax", 0)),
+        None if rate is None else Decimal(rate),
+        int(to),
+        SumRounding[rounding.upper()],
+        None if explicit is None else int(explicit),
+    )
 
 
 def says_of_money(terms: str) -> bool:
@@ -53,7 +93,8 @@ def tagged(terms: str, tags: str) -> str | None:
     return _encode({**found, **said}).decode()
 
 
-def tax_in(amount: int, ppm: int) -> int:
-    """The tax contained in an amount, rounded half up to a micro-unit, with its sign: a refund gives it back alike."""
-    tax = (2 * abs(amount) * ppm + MICRO + ppm) // (2 * (MICRO + ppm))
-    return tax if amount >= 0 else -tax
+def _tax_of(gross: int, ppm: int, to: int, rounding: int) -> int:
+    """The tax that an amount contains, a multiple of `to`, with its sign."""
+    parts = MICRO + ppm
+    tax = round_sum(abs(gross) * ppm, to * parts, rounding) // parts
+    return tax if gross >= 0 else -tax

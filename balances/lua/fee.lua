@@ -59,7 +59,7 @@ local function take(mark, wanted, owes)
   local function pay(bucket, amount)
     if amount <= 0 then return end
     begin_use(change, bucket)
-    local entry = post_entry(change, bucket, -amount, COUNTERACCOUNT.FEE, 'fee', -1)
+    local entry = post_entry(change, bucket, -amount, COUNTERACCOUNT.FEE, 'fee', -1, paid_of(mark))
     entry[ENTRY.terms] = fee[FEE.terms]
     paid[#paid + 1] = TAKE{ bucket = bucket[BUCKET.id], amount = amount }
     left = left - amount
@@ -195,18 +195,18 @@ end
 
 -- Give back what was paid for days after the end, what was taken last first; what would go to a bucket that is gone lapses.
 local function give_back(mark)
-  local left = paid_of(mark) - fee[FEE.amount]
-  local paid = mark[FEEMARK.paid]
+  local kept, paid = paid_of(mark), mark[FEEMARK.paid]
+  local left = kept - fee[FEE.amount]
   for i = #paid, 1, -1 do
     local part = min(paid[i][TAKE.amount], left)
     if part > 0 then
       local bucket = bucket_of(account, paid[i][TAKE.bucket])
       local given = bucket and min(part, room_in(account, bucket)) or 0
       if given > 0 then
-        local entry = post_entry(change, bucket, given, COUNTERACCOUNT.FEE, 'fee', -1)
+        local entry = post_entry(change, bucket, given, COUNTERACCOUNT.FEE, 'fee', -1, kept)
         entry[ENTRY.terms] = fee[FEE.terms]
       end
-      left = left - part
+      left, kept = left - part, kept - part
     end
   end
 end

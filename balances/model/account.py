@@ -120,14 +120,19 @@ class AccountChange:
         counter.used = min(counter.used + used, EXACT_MAX)  # past every bound it says no more
         counter.held += held
 
-    def post_entry(self, bucket: Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> Entry | None:
-        """Every amount that moves passes here."""
+    def post_entry(
+        self, bucket: Bucket, amount: int, counter_account: str, why: str, line: int = -1, before: int = 0
+    ) -> Entry | None:
+        """Every amount that moves passes here. before: money charged so far of what it is of"""
         if not amount:
             return None
         self.account.seq += 1
         bucket.amount += amount
         self.entries.append(
-            Entry(self.account.seq, bucket.id, bucket.kind, amount, bucket.amount, counter_account, why, line)
+            Entry(
+                *(self.account.seq, bucket.id, bucket.kind, amount, bucket.amount, counter_account, why, line),
+                before=before,
+            )
         )
         return self.entries[-1]
 

@@ -163,6 +163,7 @@ def debit_event(decision: EventDecision, ask: Ask, why: int, paid: IdempotencyRe
             why, units = Result.CREDIT_LIMIT, 0
         else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
             hold(change, line, funds.takes(), units, packed, event_ms, change.now_ms)
+            line.debited = paid.cost  # of an event all lines are one sum: so it is given back
             own, _ = release_hold(change, line)
             cost = settle_event(decision, ask, line, price, units, own, marks, paid)
             units = line.total

@@ -111,7 +111,7 @@ def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: b
         if amount <= 0:
             return 0
         begin_use(change, bucket)
-        entry = change.post_entry(bucket, -amount, CounterAccount.FEE, "fee")
+        entry = change.post_entry(bucket, -amount, CounterAccount.FEE, "fee", before=paid_of(mark))
         assert entry is not None
         entry.terms = fee.terms
         mark.paid.append(Take(bucket.id, amount))
@@ -237,7 +237,8 @@ def take_period(change: AccountChange, fee: Fee, mark: FeeMark) -> tuple[Result,
 def give_back(change: AccountChange, fee: Fee, mark: FeeMark) -> None:
     """Give back what was paid for days after the end, what was taken last first; what would go to a bucket that is gone
     lapses."""
-    left = paid_of(mark) - fee.amount
+    kept = paid_of(mark)
+    left = kept - fee.amount
     for paid in reversed(mark.paid):
         part = min(paid.amount, left)
         if part <= 0:
@@ -245,10 +246,10 @@ def give_back(change: AccountChange, fee: Fee, mark: FeeMark) -> None:
         bucket = change.bucket_of(paid.bucket)
         given = min(part, change.room_in(bucket)) if bucket is not None else 0
         if bucket is not None and given > 0:
-            entry = change.post_entry(bucket, given, CounterAccount.FEE, "fee")
+            entry = change.post_entry(bucket, given, CounterAccount.FEE, "fee", before=kept)
             assert entry is not None
             entry.terms = fee.terms
-        left -= part
+        left, kept = left - part, kept - part
 
 
 def end_fee(change: AccountChange, fee: Fee, mark: FeeMark) -> tuple[Result, bool]:

@@ -156,11 +156,14 @@ def hold(
     line.ladder, line.due_ms = raw_of(packed), due_ms
 
 
-def debit(change: AccountChange, takes: Iterable[Take], index: int) -> None:
+def debit(change: AccountChange, takes: Iterable[Take], index: int, before: int) -> None:
+    """before: money that the line was debited so far"""
     for take in takes:
         bucket = change.sure_bucket(take.bucket)
         begin_use(change, bucket)
-        change.post_entry(bucket, -take.amount, CounterAccount.REVENUE, "usage", index)
+        change.post_entry(bucket, -take.amount, CounterAccount.REVENUE, "usage", index, before)
+        if bucket.kind == Kind.MONEY:
+            before += take.amount
 
 
 def pay_from(funds: AccountFunds, own: dict[int, int]) -> list[Take]:
@@ -240,7 +243,7 @@ def settle(
         cost, exact, covered = cost + sums.due(ladder, done.cost), exact + done.cost, covered + done.units
         sums.add(ladder, done.cost)
         takes = funds.takes()
-    debit(change, takes, index)
+    debit(change, takes, index, line.debited)
     for count in ladder.counts:
         change.count_usage(count, from_ms, counted(count, covered, exact, cost), 0)
     line.debited += cost

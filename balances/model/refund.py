@@ -35,9 +35,9 @@ def refund_bucket(decision: ChargeDecision, kind: int) -> Bucket:
     return bucket
 
 
-def give_back(decision: ChargeDecision, bucket_id: int, kind: int, amount: int) -> int:
+def give_back(decision: ChargeDecision, bucket_id: int, kind: int, amount: int, left: int) -> int:
     """To the bucket that paid; to main, or to one of its own for a while, when that one is gone. Returns how much
-    could not be given, because 2**53 would be passed."""
+    could not be given, because 2**53 would be passed. left: money of it that was not given back so far"""
     change = decision.change
     bucket = change.bucket_of(bucket_id)
     if bucket is None or 0 < bucket.until_ms <= change.now_ms:
@@ -46,7 +46,7 @@ def give_back(decision: ChargeDecision, bucket_id: int, kind: int, amount: int) 
         else:
             bucket = refund_bucket(decision, kind)
     given = min(amount, change.room_in(bucket))
-    change.post_entry(bucket, given, CounterAccount.REVENUE, "refund", len(change.usages))
+    change.post_entry(bucket, given, CounterAccount.REVENUE, "refund", len(change.usages), left)
     return amount - given
 
 
@@ -54,7 +54,7 @@ def turn_back(
     decision: ChargeDecision, paid: IdempotencyRecord, units: int, money: int, *, everything: bool
 ) -> list[tuple[int, int]]:
     """Returns kinds and amounts that no bucket had room for."""
-    due, kept = money, list[tuple[int, int]]()
+    due, left, kept = money, paid.cost, list[tuple[int, int]]()
     for take in reversed(paid.takes):  # last paid, first given back
         if everything:
             back = take.amount
@@ -65,7 +65,9 @@ def turn_back(
         if take.kind == Kind.MONEY:
             due -= back
         if back:
-            kept.append((take.kind, give_back(decision, take.bucket, take.kind, back)))
+            kept.append((take.kind, give_back(decision, take.bucket, take.kind, back, left)))
+        if take.kind == Kind.MONEY:
+            left -= back
         take.amount -= back
     for fed in paid.counted:
         part, whole = (units, paid.units) if fed.what == Counted.UNITS else (money, paid.cost)
@@ -117,7 +119,7 @@ def refund_free(decision: ChargeDecision, ask: Ask) -> _Given:
     worth = ask.asked if is_money else worth_of(decision, ask)
     if not 0 < worth <= decision.charge.refund_free:
         return _Given(Result.NOT_FOUND)
-    kept = [(int(Kind.MONEY), give_back(decision, MAIN, Kind.MONEY, worth))]
+    kept = [(int(Kind.MONEY), give_back(decision, MAIN, Kind.MONEY, worth, 0))]
     return _Given(Result.OK, 0 if is_money else ask.asked, worth, kept)
 
 

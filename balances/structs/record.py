@@ -62,6 +62,9 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     """Number of the entry that it corrects; 0: of none."""
     terms: str = ""
     """Tax and exchange rate, where no usage says them."""
+    before: int = 0
+    """Micro-units that were charged before it, and not given back, of the line, event or fee that it is of: a tax is
+    rounded of the sum (charging.md section 4)."""
 
 
 class Short(msgspec.Struct, array_like=True, gc=False, frozen=True):

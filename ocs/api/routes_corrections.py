@@ -15,7 +15,7 @@ from ocs.backoffice.amounts import micro_of
 from ocs.patterns import looks
 
 RATE: Final = r"rate=[0-9]{1,12}(\.[0-9]{1,12})?"
-TAX: Final = "tax=[0-9]{1,7}"
+TAX: Final = "tax=[0-9]{1,7}(;tax_to=[1-9][0-9]{0,15}/(up|down|half_up|half_even))?"
 TAG: Final = r"tag\.[a-z][a-z0-9_-]{0,31}=[A-Za-z0-9_.~%-]{1,768}"
 TERMS: Final = rf"(({TAX}|{RATE}|{TAX};{RATE}|{TAG})(;{TAG}){{0,16}})?"
 """Checked strictly: the writer of the ledger could not store another, and would stand."""

@@ -10,6 +10,7 @@ from balances import keys
 from balances.ledger import refunds
 from balances.ledger.granted import GivenBack, as_term
 from balances.ledger.restore import find_refundable
+from balances.ledger.terms import given_tax
 from balances.packing import pack
 from balances.structs.account import MAIN, CounterWindow
 from balances.structs.blob import NO_BLOB, blob_of, raw_of
@@ -92,10 +93,11 @@ async def _of_use(
     if granted is None:
         raise KeyReused
     tags = await refunds.tags_of(backoffice.pool, row.id, granted.source)
+    given_back = GivenBack(order.fingerprint, *granted.source, granted.returns)
     posting = Posting(
         *(MAIN, Kind.MONEY, amount, "revenue", "refund"),
         original=granted.source.seq or 0,
-        terms=";".join([*as_terms(tags), as_term(GivenBack(order.fingerprint, *granted.source, granted.returns))]),
+        terms=";".join([*given_tax(granted.tax), *as_terms(tags), as_term(given_back)]),
     )
     return await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
 

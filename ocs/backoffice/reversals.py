@@ -11,6 +11,7 @@ import msgspec
 from balances import keys
 from balances.ledger import refunds
 from balances.ledger.kept import gone
+from balances.ledger.terms import given_tax
 from balances.structs.account import MAIN
 from balances.structs.posting import CounterReturn, Post, Posting, PostingOutcome
 from balances.structs.record import CounterAccount
@@ -28,7 +29,7 @@ REVERSIBLE: Final = frozenset({"top-up", "bonus", "adjustment", "payout", "write
 
 # All entries of the call that made one of them; what expired in the same call is no part of what was posted.
 _POSTED: Final = """
-    SELECT e.seq, e.bucket, e.kind, e.amount, e.counter_account, e.why, e.request_key,
+    SELECT e.seq, e.bucket, e.kind, e.amount, e.tax, e.counter_account, e.why, e.request_key,
         EXISTS (SELECT FROM ledger_entries r WHERE r.account = e.account AND r.original_account = e.account
             AND r.original_seq = e.seq AND r.why = 'reversal') AS reversed
     FROM ledger_entries named JOIN ledger_entries e ON e.account = named.account AND e.epoch = named.epoch
@@ -126,5 +127,6 @@ def _back(entry: Any, *, permit_debt: bool) -> Posting:
         entry["counter_account"],
         "reversal",
         original=entry["seq"],
+        terms="".join(given_tax(None if entry["tax"] is None else -entry["tax"])),
         up_to=permit_debt and amount < 0 and entry["bucket"] != MAIN,
     )

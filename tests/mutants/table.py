@@ -405,4 +405,22 @@ MUTANTS: Final = (
         ),
         ("tests/tariffs/test_tags.py",),
     ),
+    Mutant(
+        "tax-forgets-what-was-charged",
+        "A tax is rounded of each report by itself, so cutting a session changes it.",
+        (
+            _lua("lib/lines", "debit(change, takes, index, line[LINE.debited])", "debit(change, takes, index, 0)"),
+            _twin("lines", "debit(change, takes, index, line.debited)", "debit(change, takes, index, 0)"),
+        ),
+        _rules("tax_rounding"),
+    ),
+    Mutant(
+        "tax-of-a-refund-from-nothing",
+        "The tax that an event's refund gives back is that of the refund alone.",
+        (
+            _lua("lib/refund", "'refund', #change.usages, left)", "'refund', #change.usages, 0)"),
+            _twin("refund", '"refund", len(change.usages), left)', '"refund", len(change.usages), 0)'),
+        ),
+        _rules("tax_rounding"),
+    ),
 )

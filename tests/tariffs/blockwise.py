@@ -250,10 +250,10 @@ def rounded(exact: Fraction, rounding: int) -> int:
     return floor(exact if rounding == Rounding.DOWN else exact + Fraction(1, 2))
 
 
-def multiple(amount: int, to: int, rounding: int) -> int:
+def multiple(amount: int | Fraction, to: int, rounding: int) -> int:
     """Rounded to a multiple of `to`; 0: as it is."""
     if not to:
-        return amount
+        return int(amount)
     exact = Fraction(amount, to)
     if rounding == SumRounding.HALF_EVEN:
         return round(exact) * to

@@ -131,13 +131,15 @@ end
 end
 
 -- Change a bucket and write the entry that says so: every amount that moves passes here.
-local function post_entry(change, bucket, amount, counter_account, why, line)
+-- before: money charged so far of what it is of
+local function post_entry(change, bucket, amount, counter_account, why, line, before)
   if amount == 0 then return end
   local account, entries = change.account, change.entries
   account[ACCOUNT.seq] = account[ACCOUNT.seq] + 1
   bucket[BUCKET.amount] = bucket[BUCKET.amount] + amount
   entries[#entries + 1] = ENTRY{ seq = account[ACCOUNT.seq], bucket = bucket[BUCKET.id], kind = bucket[BUCKET.kind],
-    amount = amount, after = bucket[BUCKET.amount], counter_account = counter_account, why = why, line = line }
+    amount = amount, after = bucket[BUCKET.amount], counter_account = counter_account, why = why, line = line,
+    before = before or 0 }
   return entries[#entries]
 end
 

@@ -92,6 +92,7 @@ local function debit_event(decision, ask, why, paid)
       why, units = RESULT.CREDIT_LIMIT, 0
     else -- granted and settled at once: on a tier it costs what comes next, whatever others hold
       hold(change, line, funds_takes(), units, ladder, packed, event_ms, change.now_ms)
+      line[LINE.debited] = paid[IDEMPOTENCYRECORD.cost] -- of an event all lines are one sum: so it is given back
       cost = settle_event(decision, ask, line, units, (release_hold(change, line)), marks, paid)
       decision.moved = true
     end

@@ -145,11 +145,13 @@ local function hold(change, line, takes, units, ladder, packed, at_ms, due_ms)
 end
 
 -- Debit what the funds gave
-local function debit(change, takes, index)
+-- before: money that the line was debited so far
+local function debit(change, takes, index, before)
   for _, take in ipairs(takes) do
     local bucket = bucket_of(change.account, take[TAKE.bucket])
     begin_use(change, bucket)
-    post_entry(change, bucket, -take[TAKE.amount], COUNTERACCOUNT.REVENUE, 'usage', index)
+    post_entry(change, bucket, -take[TAKE.amount], COUNTERACCOUNT.REVENUE, 'usage', index, before)
+    if bucket[BUCKET.kind] == KIND.MONEY then before = before + take[TAKE.amount] end
   end
 end
 
@@ -224,7 +226,7 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
     covered, exact, cost, takes = covered + more, exact + extra, cost + summing.due(sums, ladder, extra), funds_takes()
     summing.add(sums, ladder, extra)
   end
-  debit(change, takes, index)
+  debit(change, takes, index, line[LINE.debited])
   for _, count in ipairs(ladder[LADDER.counts]) do
     count_usage(account, count, from_ms, summing.counted(count, covered, exact, cost), 0)
   end

@@ -26,15 +26,15 @@ local function refund_bucket(decision, kind)
 end
 
 -- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns how much could
--- not be given, because 2^53 would be passed.
-local function give_back(decision, id, kind, amount)
+-- not be given, because 2^53 would be passed. left: money of it that was not given back so far
+local function give_back(decision, id, kind, amount, left)
   local change = decision.change
   local bucket = bucket_of(change.account, id)
   if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= change.now_ms) then
     bucket = kind == KIND.MONEY and bucket_of(change.account, MAIN) or refund_bucket(decision, kind)
   end
   local given = min(amount, room_in(change.account, bucket))
-  post_entry(change, bucket, given, COUNTERACCOUNT.REVENUE, 'refund', #change.usages)
+  post_entry(change, bucket, given, COUNTERACCOUNT.REVENUE, 'refund', #change.usages, left)
   return amount - given
 end
 
@@ -52,6 +52,7 @@ end
 local function turn_back(decision, paid, units, money, all)
   local due, takes, kept = money, paid[IDEMPOTENCYRECORD.takes], {}
   local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
+  local left = left_cost
   for i = #takes, 1, -1 do -- last paid, first given back
     local take = takes[i]
     local back = take[PAIDAMOUNT.amount]
@@ -63,7 +64,8 @@ local function turn_back(decision, paid, units, money, all)
     end
     if back > 0 then
       local kind = take[PAIDAMOUNT.kind]
-      kept[#kept + 1] = { kind, give_back(decision, take[PAIDAMOUNT.bucket], kind, back) }
+      kept[#kept + 1] = { kind, give_back(decision, take[PAIDAMOUNT.bucket], kind, back, left) }
+      if kind == KIND.MONEY then left = left - back end
     end
     take[PAIDAMOUNT.amount] = take[PAIDAMOUNT.amount] - back
   end
@@ -95,7 +97,7 @@ end
 local function refund_free(decision, ask, is_money)
   local worth = is_money and ask[ASK.asked] or worth_of(decision, ask)
   if worth <= 0 or worth > decision.charge[CHARGE.refund_free] then return RESULT.NOT_FOUND, 0, 0, {} end
-  local kept = { { KIND.MONEY, give_back(decision, MAIN, KIND.MONEY, worth) } }
+  local kept = { { KIND.MONEY, give_back(decision, MAIN, KIND.MONEY, worth, 0) } }
   return RESULT.OK, is_money and 0 or ask[ASK.asked], worth, kept
 end
 

@@ -12,7 +12,7 @@
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
 -- @fields ACCOUNT 21 BUCKET 16 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 29 LINE 25 TAKE 2 ANSWER 6 RECORD 30
--- @fields ENTRY 10 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
+-- @fields ENTRY 11 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
 -- @use lib/facts
@@ -187,8 +187,8 @@ end
 -- The entry of a debit of the main bucket, as lib/account writes it. PAID: how it ends, by the usage record that it pays
 local PAID = {}
 for line = 0, SMALL_MAX do PAID[line] = pack('revenue', 'usage', line, 0, '') end
-local function entry_of(seq, cost, after, line)
-  return HEAD.ENTRY .. pack(seq, MAIN, KIND.MONEY, -cost, after) .. PAID[line]
+local function entry_of(seq, cost, after, line, before)
+  return HEAD.ENTRY .. pack(seq, MAIN, KIND.MONEY, -cost, after) .. PAID[line] .. pack(before)
 end
 
 -- A settled or granted line on record. named: its rating group, service identifier and unit, packed
@@ -564,7 +564,7 @@ local function steady_session(charge, packed, stored, adopted)
         if debited > EXACT_MAX or amount < -EXACT_MAX or cost > EXACT_MAX then return nil end
         if paid > 0 then
           seq, entry_count = seq + 1, entry_count + 1
-          local entry = entry_of(seq, paid, amount, settled_count)
+          local entry = entry_of(seq, paid, amount, settled_count, debited - paid)
           entries = entry_count > 1 and entries .. entry or entry -- what joins an empty text copies the other one
         end
         settled_count = settled_count + 1
@@ -698,7 +698,7 @@ local function steady_event(charge, packed)
   local entry_count, entries, takes, marks = 0, '', '\144', flags
   if cost > 0 then
     seq, entry_count = seq + 1, 1
-    entries, takes = entry_of(seq, cost, amount, 0), '\145' .. HEAD.PAIDAMOUNT .. pack(MAIN, cost, KIND.MONEY)
+    entries, takes = entry_of(seq, cost, amount, 0, 0), '\145' .. HEAD.PAIDAMOUNT .. pack(MAIN, cost, KIND.MONEY)
   end
   if free then marks = bor(flags, FLAG.FREE) end
   local outcome = outcome_of(1, line_outcome_of(named, RESULT.OK, want, 0, cost, cost, marks), cost, cost, amount, resume_at)

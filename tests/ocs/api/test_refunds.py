@@ -13,8 +13,8 @@ from balances.ledger.verify import verify
 from ocs.access.roles import AmountLimit, CallerRole
 from protocol.diameter.dictionary.credit_control import RequestedAction
 from tests.ocs.api.test_access import configured, person
-from tests.ocs.api_harness import ApiHarness
-from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
+from tests.ocs.api_harness import FLAT, ApiHarness
+from tests.ocs.charging.wire import E, I, T, U, ccr, lines, mscc
 
 MB = 2**20
 SESSION = "gw;1;1"
@@ -216,3 +216,73 @@ async def test_a_credit_limit_covers_an_adjustment(harness: ApiHarness) -> None:
     await harness.account(credit_limit="5.00")
     assert await adjust(harness, "k1", "-5.01") == 409
     assert await adjust(harness, "k2", "-5.00") == 201
+
+
+TAXED = FLAT + '\n[[taxes]]\nname = "VAT"\npercent = 19\nincluded = true\n'
+
+
+async def taxes(harness: ApiHarness, why: str) -> list[tuple[str, str, str]]:
+    """Amount, net and tax of the entries that were made for a reason."""
+    await harness.sync()
+    found = (await harness.call("GET", f"/v1/accounts/a1/ledger?why={why}")).json()["items"]
+    return [(one["amount"], one["net"], one["tax"]) for one in found]
+
+
+async def bought(harness: ApiHarness, tariff: str, *used_mb: int) -> None:
+    """A session for each, charged by this tariff."""
+    await harness.account()
+    await harness.top_up("100.00")
+    await harness.tariff(tariff)
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
+    for number, used in enumerate(used_mb, start=1):
+        await call(harness, f"gw;1;{number}", used)
+
+
+async def test_a_refund_gives_back_the_tax_too(harness: ApiHarness) -> None:
+    """0.03 with 19 % contain 0.00479; its parts share that, and its reversal takes it again."""
+    await bought(harness, TAXED, 3)
+    assert await taxes(harness, "usage") == [("-0.03", "-0.02521", "-0.00479")]
+    for key, amount in (("k1", "0.01"), ("k2", "0.01"), ("k3", "0.01")):
+        assert (await refund(harness, key, amount, session=SESSION)).status_code == 201
+    given = await taxes(harness, "refund")
+    assert given == [
+        ("0.01", "0.008403", "0.001597"),
+        ("0.01", "0.008403", "0.001597"),
+        ("0.01", "0.008404", "0.001596"),
+    ]
+    back = {"entry": 5, "reason": "mistake"}
+    assert (await harness.call("POST", "/v1/accounts/a1/reversals", back, idempotency_key="r")).status_code == 201
+    assert await taxes(harness, "reversal") == [("-0.01", "-0.008404", "-0.001596")]
+    assert (await refund(harness, "k4", "0.01", entry=2)).status_code == 201
+    assert (await taxes(harness, "refund"))[-1] == ("0.01", "0.008404", "0.001596")
+
+
+async def test_a_rounded_tax_is_whole_cents_of_the_session(harness: ApiHarness) -> None:
+    """0.12 contain 0.01916, and 0.06 of each of two reports 0.00958: one cent, then the second."""
+    await bought(harness, TAXED + 'round_to = "0.01"\n')
+    await harness.charge(ccr(I, session_id=SESSION, **lines(mscc(10, ask={"cc_total_octets": 6 * MB}))))
+    for number, kind in ((1, U), (2, T)):
+        reported = mscc(
+            10, used={"cc_total_octets": 6 * MB}, **({"ask": {"cc_total_octets": 6 * MB}} if kind == U else {})
+        )
+        await harness.charge(ccr(kind, session_id=SESSION, cc_request_number=number, **lines(reported)))
+    assert await taxes(harness, "usage") == [("-0.06", "-0.05", "-0.01"), ("-0.06", "-0.05", "-0.01")]
+    assert (await refund(harness, "k1", "0.12", session=SESSION)).status_code == 201
+    assert await taxes(harness, "refund") == [("0.12", "0.10", "0.02")]
+    month = await harness.call("GET", "/v1/accounts/a1/statement?from=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z")
+    by_why = {one["why"]: one["tax"] for one in month.json()["entries"] if one["tax"] is not None}
+    assert by_why == {"usage": "-0.02", "refund": "0.02"}
+
+
+@pytest.mark.parametrize(
+    ("rounding", "why"),
+    [
+        ('round_to = "0"', "above 0"),
+        ('round_to = "0.0000001"', "whole micro-units"),
+        ('round_to = "0.01"\nrounding = "nearest"', "rounding"),
+    ],
+)
+async def test_a_tax_that_cannot_be_rounded_so_is_refused(harness: ApiHarness, rounding: str, why: str) -> None:
+    made = await harness.call("PUT", "/v1/tariffs/flat", TAXED + rounding, content_type="application/toml")
+    assert made.status_code == 422
+    assert why in made.text
