@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from balances.ledger.terms import GIVEN_BACK
+from balances.ledger.terms import GIVEN_BACK, read
 from balances.structs.posting import CounterReturn
 
 
@@ -31,7 +31,7 @@ _decode: Final = msgspec.json.Decoder(GivenBack).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 Row = tuple[Any, ...]
-"""Columns of `refunds`: account, request, fingerprint, session, incarnation, seq, amount, turned."""
+"""Columns of `refunds`: account, request, fingerprint, session, incarnation, seq, amount, turned, tax."""
 
 
 def as_term(given: GivenBack) -> str:
@@ -45,17 +45,18 @@ def row_of(account: str, request: str, amount: int, terms: str) -> Row | None:
         if part.startswith(GIVEN_BACK):
             given = _decode(unquote(part.removeprefix(GIVEN_BACK)))
             turned = _encode(given.returns).decode() if given.returns else None
-            return (account, request, given.fingerprint, given.session, given.incarnation, given.seq, amount, turned)
+            what = (given.fingerprint, given.session, given.incarnation, given.seq)
+            return (account, request, *what, amount, turned, read(terms).tax_is)
     return None
 
 
 _GRANTED: Final = """
-    INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount, turned)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) ON CONFLICT (account, request) DO NOTHING
+    INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount, turned, tax)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9) ON CONFLICT (account, request) DO NOTHING
 """
 # By the entry that was taken back.
 _TAKEN_BACK: Final = """
-    UPDATE refunds SET amount = 0, turned = NULL WHERE account = $1 AND amount > 0 AND request =
+    UPDATE refunds SET amount = 0, tax = NULL, turned = NULL WHERE account = $1 AND amount > 0 AND request =
         (SELECT request_key FROM ledger_entries WHERE account = $1 AND seq = $2 AND why = 'refund')
 """
 
