@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -190,7 +191,9 @@ def _one(kind: Any) -> tuple[str, list[dict[str, Any]]]:
     return kind.__name__, [schemas[kind.__name__]]
 
 
+@cache
 def _schema(kind: Any) -> dict[str, Any]:
+    """Kept: a few dozen types are named some thousand times, and msgspec looks at all that a type leads to."""
     (made,), _ = msgspec.json.schema_components([kind], ref_template=REF)
     return made
 

@@ -7,7 +7,7 @@ import contextlib
 import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -155,11 +155,16 @@ def our_version() -> str:
         return "0"
 
 
+@cache
+def _documents() -> tuple[bytes, str]:
+    """/openapi.json and /docs/plain, once for each process: they depend on nothing but the build."""
+    return msgspec.json.encode(openapi(OPERATIONS, our_version())), page(OPERATIONS)
+
+
 def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
     """The ASGI application; `backoffice` is what it works on, `meter` counts requests by operation."""
     meter = meter or Meter()
-    document = msgspec.json.encode(openapi(OPERATIONS, our_version()))
-    readable = page(OPERATIONS)
+    document, readable = _documents()
 
     async def serve_document(_request: Request) -> Response:
         return Response(document, media_type="application/json")
