@@ -92,7 +92,7 @@ async def test_a_closed_month_that_changed_is_found(books: LedgerStores, change:
     await close(books.pool, month, "me", 1)
     assert (await verify(books.redis, books.pool)).findings == []
     await books.pool.execute(change)
-    found = (await verify(books.redis, books.pool)).findings
+    found = (await verify(books.redis, books.pool, patience_s=0)).findings
     assert [one.account for one in found if one.what == "closed"] == ["acct-3"]
 
 

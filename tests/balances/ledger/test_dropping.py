@@ -221,7 +221,7 @@ async def test_whatever_is_tampered_with_is_found(books: LedgerStores) -> None:
         ("UPDATE account_heads SET seq = seq + 1 WHERE account = 'acct-3'", {"head"}),
     ):
         await books.pool.execute(change)
-        found = {one.what for one in (await verify(books.redis, books.pool)).findings}
+        found = {one.what for one in (await verify(books.redis, books.pool, patience_s=0)).findings}
         assert whats <= found, change
         for table in SAVED:
             await books.pool.execute(f"DELETE FROM {table}")
@@ -246,7 +246,7 @@ async def test_an_account_with_nothing_but_closings(books: LedgerStores) -> None
     await walk.copy()
     await check(books, walk, [month])
     await books.pool.execute("UPDATE ledger_entries SET seq = seq + 1 WHERE account = $1", account)
-    assert "seq" in {one.what for one in (await verify(books.redis, books.pool)).findings}
+    assert "seq" in {one.what for one in (await verify(books.redis, books.pool, patience_s=0)).findings}
 
 
 async def test_of_what_is_gone_the_end_of_the_month_is_known(books: LedgerStores) -> None:

@@ -135,9 +135,10 @@ async def test_tables_become_months_beside_traffic(redis_url: str, pg_dsn_bare: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_walk_through_months(books: LedgerStores, seed: int) -> None:
+async def test_a_walk_through_months(books: LedgerStores, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Partitions come when they come, or not at all; two keepers make them at once; copies are tried twice and fail in
     the middle; old calls go."""
+    monkeypatch.setattr(months, "LOCK_MS", 100)  # two keepers and a copy wait for each other at each month
     dice = Random(seed)
     await books.open()
     first_ms = await books.pool.fetchval("SELECT months_from_ms FROM store")
