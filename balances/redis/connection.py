@@ -127,6 +127,10 @@ class RedisConnection(asyncio.Protocol):
         """Whether our own write behind them was taken, and of which of its shards the next one is."""
         self._written = False
         """Calls were put since the replicas were asked last."""
+        self._asking = False
+        """They were asked, and the server has not said what they have: until then it reads nothing more of this
+        connection. What is put meanwhile goes in one write, with one question behind it; written at once, each write
+        would wait for the replicas by itself, one after the other."""
         self._patience_s = PATIENCE_S if member is None else MEMBER_PATIENCE_S
         self._answer_ms = answer_ms_max
         self.openings = 0
@@ -385,6 +389,8 @@ class RedisConnection(asyncio.Protocol):
         self._flushing = False
         if self._transport is None:  # what was to be written was taken back when it ended
             return
+        if self._asking:
+            return
         if self._replicas and self._written:
             self._ask_replicas()
         out, self._out = self._out, []
@@ -396,7 +402,7 @@ class RedisConnection(asyncio.Protocol):
     def _ask_replicas(self) -> None:
         """Behind all calls of this write: whether the replicas have them. They count from the last write of this very
         connection, and a repeat writes nothing whose first try another worker sent: so there is a write of our own."""
-        self._written = False
+        self._written, self._asking = False, True
         if shards := self._fence.shards:
             self._ask_beside(ReplicaMark, "EVAL", MARK, 1, keys.replicated(shards[self._mark % len(shards)]))
         *before, last = self._promise.questions(self._answer_ms)
@@ -418,6 +424,10 @@ class RedisConnection(asyncio.Protocol):
             self._held.append((call, reply))
 
     def _release(self, unmet: str) -> None:
+        self._asking = False
+        if self._out and not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
         held, self._held = self._held, deque()
         if not self._marked:  # then they were asked for an older write
             self._marked, unmet = True, "nobody knows whether replicas have it"
@@ -506,7 +516,7 @@ class RedisConnection(asyncio.Protocol):
         self._held.clear()
         self._flying.clear()
         self._out.clear()
-        self._written, self._marked = False, True
+        self._written, self._marked, self._asking = False, True, False
 
     def _lose_fence(self, why: str) -> None:
         """No fence from here on; what had one is checked at once."""

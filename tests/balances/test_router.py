@@ -520,6 +520,28 @@ async def test_an_answer_is_given_when_the_replicas_have_the_call(replicated: Cl
     assert [await end(first), await end(second)] == ["ok", "ok"]
 
 
+async def test_what_comes_while_the_replicas_are_asked_goes_in_one_write(
+    replicated: ClusterLink, here: FakeNode
+) -> None:
+    """The server reads nothing more of a connection that waits for its replicas: writes of their own would each wait
+    for them, one after the other."""
+    here.on = lambda words: None if words[0] == "WAIT" else array(bulk("ok")) if words[0] == "FCALL" else b"+OK\r\n"
+    first = call(replicated)
+    await reached(lambda: bool(here.calls("WAIT")))
+    later = []
+    for _ in range(3):
+        later.append(call(replicated))
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    here.late[-1].write(b":2\r\n")
+    assert await end(first) == "ok"
+    await reached(lambda: len(here.calls("WAIT")) == 2)
+    (_, piece) = [piece for piece in here.writes if "WAIT" in piece]
+    assert piece[-5:] == ["FCALL", "FCALL", "FCALL", "EVAL", "WAIT"]
+    here.late[-1].write(b":2\r\n")
+    assert [await end(one) for one in later] == ["ok", "ok", "ok"]
+
+
 @pytest.mark.parametrize("said", [b":1\r\n", b"-NOPERM this user has no permissions to run the 'wait' command\r\n"])
 async def test_what_too_few_replicas_have_is_not_answered(replicated: ClusterLink, here: FakeNode, said: bytes) -> None:
     """It may be lost with the primary: silence, and the client asks again."""
