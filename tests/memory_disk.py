@@ -1,7 +1,7 @@
 """A folder in memory for what the tests write, on a machine that has the memory.
 
-Nothing here cuts the power, so a disk would prove nothing more: a process that is killed leaves to the kernel what it
-wrote, there and on a disk alike. TMPDIR chooses another place.
+A disk would prove nothing more: a process that is killed leaves to the kernel what it wrote, there and on a disk alike,
+and where the power is cut, drills/power.py itself keeps what an fsync covered. TMPDIR chooses another place.
 """
 
 import os

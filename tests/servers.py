@@ -29,6 +29,7 @@ class LiveValkey(EmbeddedValkey):
             "auto-aof-rewrite-percentage": "0",  # no fork in the middle of a test
         }
         super().__init__(data_dir, durability=durability, binary=binary, settings=settings)
+        self._settings_at_start: dict[str, str] = {}
 
     def restart(self) -> str:
         """Stop in good order and start again on the same data."""
@@ -36,14 +37,31 @@ class LiveValkey(EmbeddedValkey):
         return self.start()
 
     def fresh(self) -> str:
-        """Running, empty, without functions, whatever the last test did to it."""
+        """Running, empty, without functions, and set as it was started, whatever the last test did to it."""
         if not self.alive:
             self.kill()
             self.start()
         with redis.Redis.from_url(self.url) as client:
+            self._set_back(client)  # first: some settings refuse what comes next
             client.flushall()
             client.function_flush("SYNC")
         return self.url
+
+    def _set_back(self, client: Any) -> None:
+        """What CONFIG SET, ACL SETUSER and CLIENT PAUSE have changed. All settings are looked at, so that nobody has to
+        keep a list of those that tests change."""
+        with client.pipeline(transaction=False) as pipe:
+            pipe.config_get("*")
+            pipe.acl_users()
+            pipe.client_unpause()
+            now, users, _ = pipe.execute()
+        if not self._settings_at_start:
+            self._settings_at_start = now
+        changed = {name: value for name, value in self._settings_at_start.items() if now[name] != value}
+        if changed:
+            client.config_set(*itertools.chain(*changed.items()))
+        if added := {*users} - {"default"}:
+            client.acl_deluser(*added)
 
 
 class LivePostgres(EmbeddedPostgres):
