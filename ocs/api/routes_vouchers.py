@@ -84,7 +84,8 @@ async def list_batches(call: ApiCall) -> ApiReply:
 
 
 async def put_batch_state(call: ApiCall) -> ApiReply:
-    row = await vouchers.set_state(call.backoffice, call.path["id"], call.body.state)
+    body = call.body
+    row = await vouchers.set_state(call.backoffice, call.path["id"], body.state, takes_back=body.take_back)
     return ApiReply(await _batch_view(call, row))
 
 
@@ -108,7 +109,7 @@ async def _batch_view(call: ApiCall, row: BatchRow) -> schema.VoucherBatchView:
     kind = row["kind"]
     return schema.VoucherBatchView(
         id=row["id"],
-        state=row["state"],
+        state="moved" if row["moved_ms"] is not None else row["state"],
         kind=KINDS[kind],
         amount=quantity(kind, row["amount"]),
         currency=row["currency"] or None,

@@ -32,8 +32,8 @@ Code = Annotated[
         examples=["3A7KD-9FGHT-WXC4P"],
     ),
 ]
-VoucherState = Literal["made", "active", "blocked", "redeemed", "expired"]
-BatchState = Literal["made", "active", "blocked"]
+VoucherState = Literal["made", "active", "blocked", "redeemed", "expired", "moved"]
+BatchState = Literal["made", "active", "blocked", "moved"]
 
 
 class VoucherBatchPut(Input, frozen=True, kw_only=True):
@@ -105,7 +105,10 @@ class VoucherBatchPage(Struct, frozen=True):
 
 
 class BatchStatePut(Input, frozen=True):
-    state: Literal["active", "blocked"]
+    state: Literal["active", "blocked", "moved"]
+    """moved: to another server; none of its vouchers is good here any more."""
+    take_back: bool = False
+    """Of one that was moved: it is good here again, and is to be no more where it went."""
 
 
 class CodesToImport(Input, frozen=True):

@@ -61,6 +61,7 @@ REFUSED: Final = {
     "made": "the voucher is worth nothing yet: its batch has not been activated",
     "blocked": "the voucher is blocked",
     "expired": "the voucher has expired",
+    "moved": "the voucher is good on another server",
     "redeemed": "the voucher was redeemed before",
 }
 """Why a voucher in one of these states is not redeemed."""
@@ -126,6 +127,8 @@ async def take_in(backoffice: BackOffice, batch: str, codes: Sequence[str]) -> t
     row = await batch_of(backoffice, batch)
     if row["alphabet"] != CodeAlphabet.IMPORTED:
         raise Conflict(f"the codes of batch {batch} are made here")
+    if row["moved_ms"] is not None:
+        raise Conflict(f"{_moved(row)}: put codes into it there")
     read = [read_code(code) for code in codes]
     for place, code in enumerate(read):
         if not (IMPORTED_MIN <= len(code) <= IMPORTED_MAX and code.isascii() and code.isalnum()):
@@ -134,14 +137,32 @@ async def take_in(backoffice: BackOffice, batch: str, codes: Sequence[str]) -> t
     return {**row, "made": made}, known
 
 
-async def set_state(backoffice: BackOffice, batch: str, state: str) -> BatchRow:
-    """`active` or `blocked`, for all of its vouchers that are not redeemed."""
+async def set_state(backoffice: BackOffice, batch: str, state: str, *, takes_back: bool = False) -> BatchRow:
+    """`active`, `blocked` or `moved`, for all of its vouchers that are not redeemed.
+
+    takes_back: from another server, to which it was moved
+    """
     row = await batch_of(backoffice, batch)
+    if state == "moved":
+        if row["made"] < row["count"]:
+            raise Conflict(f"{row['made']} of its {row['count']} codes are made: make the batch again first")
+        moved = await rows.move_away(backoffice.pool, batch, backoffice.now_ms())
+        assert moved is not None
+        return moved
+    if row["moved_ms"] is not None and not takes_back:
+        raise Conflict(
+            f"{_moved(row)}: what is good here again must not be good there; import what was redeemed there, and say"
+            " take_back"
+        )
     if state == "active" and row["made"] < row["count"]:
         raise Conflict(f"{row['made']} of its {row['count']} codes are made: make the batch again first")
     changed = await rows.set_state(backoffice.pool, batch, state)
     assert changed is not None
     return changed
+
+
+def _moved(row: BatchRow) -> str:
+    return f"batch {row['id']} was moved to another server on {time_of(row['moved_ms'])}"
 
 
 async def exported(backoffice: BackOffice, batch: str, actor: str) -> AsyncIterator[list[tuple[int, str]]]:
@@ -150,6 +171,8 @@ async def exported(backoffice: BackOffice, batch: str, actor: str) -> AsyncItera
     keys, row = backoffice.vouchers.keys, await batch_of(backoffice, batch)
     if row["alphabet"] == CodeAlphabet.IMPORTED:
         raise Conflict("imported codes are never kept in clear")
+    if row["moved_ms"] is not None:
+        raise Conflict(f"{_moved(row)}: take its codes out there")
     if row["exported_ms"] is not None:
         raise Forgotten(f"its codes went out on {time_of(row['exported_ms'])}, and are not kept any more")
     await _tell_export(backoffice, row, actor, complete=False)
@@ -186,21 +209,24 @@ class BatchReport(NamedTuple):
     """Of those redeemed, how many are in the ledger."""
     blocked: int
     outstanding: int
-    """Could be redeemed once the batch is active, and has not ended."""
+    """Could be redeemed here once the batch is active, and has not ended."""
 
 
 async def report(backoffice: BackOffice, row: BatchRow) -> BatchReport:
     redeemed, credited, blocked = await rows.counts(backoffice.pool, row["id"])
-    return BatchReport(redeemed, credited, blocked, row["made"] - redeemed - blocked)
+    here = row["made"] if row["moved_ms"] is None else redeemed + blocked
+    return BatchReport(redeemed, credited, blocked, here - redeemed - blocked)
 
 
 # --- single vouchers
 
 
 def state_of(voucher: VoucherRow, now_ms: int) -> str:
-    """made, active, blocked, redeemed or expired."""
+    """made, active, blocked, redeemed, expired or moved."""
     if voucher["claimed_ms"] is not None:
         return RIGHT
+    if voucher["moved_ms"] is not None:
+        return "moved"
     if voucher["blocked"] or voucher["batch_state"] == "blocked":
         return "blocked"
     if voucher["expires_ms"] is not None and voucher["expires_ms"] <= now_ms:

@@ -33,9 +33,12 @@ LINE_BYTES_MAX: Final = 1 << 20
 @click.option(
     "--vouchers", is_flag=True, help="With batches of vouchers, for a server with the same vouchers.keys; NDJSON."
 )
+@click.option("--move-vouchers", is_flag=True, help="The same; and from now on none of them is good here.")
 @click.option("--resume", is_flag=True, help="Go on after the last whole line of FILE, where it was cut.")
 @remote
-def export_file(server: Remote, file: Path, format_: str | None, passwords: bool, vouchers: bool, resume: bool) -> None:
+def export_file(
+    server: Remote, file: Path, format_: str | None, passwords: bool, vouchers: bool, move_vouchers: bool, resume: bool
+) -> None:
     """All accounts and subscribers into a file that `ocs import` takes; - is the standard output.
 
     What sessions hold is in the balances. Sessions and entries are not in it, and no code of a voucher in clear.
@@ -51,7 +54,22 @@ def export_file(server: Remote, file: Path, format_: str | None, passwords: bool
         if resume and not _is_export(out, format_):
             raise RequestRefused(f"{file}: is no {format_} that `ocs export` wrote: nothing was done")
         after = _last_of(out, format_) if resume else ""
-        _export(server, out, PATHS[format_], after, passwords=passwords, vouchers=vouchers)
+        if move_vouchers:
+            if format_ != "ndjson":
+                raise click.UsageError("--move-vouchers: only in NDJSON")
+            _move_all(server)
+        _export(server, out, PATHS[format_], after, passwords=passwords, vouchers=vouchers or move_vouchers)
+
+
+def _move_all(server: Remote) -> None:
+    """Before any of them is written: at no moment is one good on both servers."""
+    after: str | None = ""
+    while after is not None:
+        page = server.get("voucher-batches", after=after or None, limit=100)
+        for one in page["items"]:
+            if one["state"] != "moved":
+                server.ask("PUT", "voucher-batches", one["id"], "state", body={"state": "moved"})
+        after = page["next"]
 
 
 @contextlib.contextmanager

@@ -140,15 +140,26 @@ def find_voucher(server: Remote, code: str, as_json: bool) -> None:
 
 @voucher.command("activate")
 @BATCH
+@click.option("--take-back", is_flag=True, help="Of a batch that was moved to another server, where it is blocked now.")
 @json_option
 @remote
-def activate(server: Remote, batch: str, as_json: bool) -> None:
+def activate(server: Remote, batch: str, take_back: bool, as_json: bool) -> None:
     """From now on the vouchers of a batch can be redeemed (also: unblock it)."""
-    show(_state(server, batch, "active"), as_json, _batch_table)
+    show(_state(server, batch, "active", take_back=take_back), as_json, _batch_table)
 
 
-def _state(server: Remote, batch: str, state: str) -> Any:
-    return server.ask("PUT", "voucher-batches", batch, "state", body={"state": state})[0]
+@voucher.command("move")
+@BATCH
+@json_option
+@remote
+def move(server: Remote, batch: str, as_json: bool) -> None:
+    """Out of use here, for another server: `ocs export --vouchers` then says it as it was. See docs/vouchers.md."""
+    show(_state(server, batch, "moved"), as_json, _batch_table)
+
+
+def _state(server: Remote, batch: str, state: str, *, take_back: bool = False) -> Any:
+    body = {"state": state} | ({"take_back": True} if take_back else {})
+    return server.ask("PUT", "voucher-batches", batch, "state", body=body)[0]
 
 
 @voucher.command("block")

@@ -2,7 +2,7 @@
 among them in clear: who has the keys of vouchers (voucher_keys.py) can redeem them there, and nobody else.
 
 What is there already is never changed: of a batch that exists its state counts, and whether a voucher was blocked or
-redeemed since.
+redeemed since. Only of a batch that was moved to another server what was redeemed there is noted.
 """
 
 from __future__ import annotations
@@ -122,8 +122,17 @@ _BRING: Final = """
 """
 
 
+_REDEEMED_THERE: Final = """
+    UPDATE vouchers v SET redeemed_ms = r.redeemed_ms, redeemed_by = r.account
+    FROM unnest($2::int[], $3::bigint[], $4::text[]) AS r(serial, redeemed_ms, account)
+    WHERE v.batch = $1 AND v.serial = r.serial AND v.redeemed_ms IS NULL
+        AND NOT EXISTS (SELECT FROM voucher_claims c WHERE c.batch = v.batch AND c.serial = v.serial)
+"""
+
+
 async def _lot(db: Any, what: BroughtLot, keys: VoucherKeys) -> BroughtCount:
-    row = await db.fetchrow("SELECT count, exported_ms FROM voucher_batches WHERE id = $1 FOR UPDATE", what.batch)
+    query = "SELECT count, exported_ms, moved_ms FROM voucher_batches WHERE id = $1 FOR UPDATE"
+    row = await db.fetchrow(query, what.batch)
     if row is None:
         raise Objection("unresolved", "vouchers.batch", f"there is no batch {what.batch}: its line comes before")
     last = what.first + len(what.digests) - 1
@@ -140,6 +149,8 @@ async def _lot(db: Any, what: BroughtLot, keys: VoucherKeys) -> BroughtCount:
     )
     if {one["serial"]: one["digest"] for one in there} != dict(zip(serials, what.digests, strict=True)):
         raise Objection("conflict", "vouchers.digests", "one of these codes is another voucher's here, or a serial is")
+    if row["moved_ms"] is not None:
+        await db.execute(_REDEEMED_THERE, what.batch, *([one[place] for one in what.redeemed] for place in range(3)))
     await db.execute("UPDATE voucher_batches SET made = greatest(made, $2) WHERE id = $1", what.batch, last)
     if what.sealed and made and row["exported_ms"] is None:
         _check_sealed(what, keys)

@@ -136,7 +136,20 @@ async def sealed_codes(pool: Any, batch: str, from_serial: int, keys: VoucherKey
 
 async def set_state(pool: Any, batch: str, state: str) -> BatchRow | None:
     row: BatchRow | None = await pool.fetchrow(
-        "UPDATE voucher_batches SET state = $2 WHERE id = $1 RETURNING *", batch, state
+        "UPDATE voucher_batches SET state = $2, moved_state = NULL, moved_ms = NULL WHERE id = $1 RETURNING *",
+        batch,
+        state,
+    )
+    return row
+
+
+async def move_away(pool: Any, batch: str, now_ms: int) -> BatchRow | None:
+    """Out of use here, before anything of it is written for another server."""
+    row: BatchRow | None = await pool.fetchrow(
+        "UPDATE voucher_batches SET moved_state = coalesce(moved_state, state), moved_ms = coalesce(moved_ms, $2),"
+        " state = 'blocked' WHERE id = $1 RETURNING *",
+        batch,
+        now_ms,
     )
     return row
 
@@ -144,7 +157,7 @@ async def set_state(pool: Any, batch: str, state: str) -> BatchRow | None:
 # --- single vouchers
 
 _VOUCHER: Final = """
-    SELECT v.batch, v.serial, v.blocked, b.state AS batch_state, b.expires_ms, b.kind, b.amount, b.currency,
+    SELECT v.batch, v.serial, v.blocked, b.state AS batch_state, b.moved_ms, b.expires_ms, b.kind, b.amount, b.currency,
         b.offer, b.alphabet,
         COALESCE(c.account, NULLIF(v.redeemed_by, '')) AS account, c.source, c.reference,
         COALESCE(c.claimed_ms, v.redeemed_ms) AS claimed_ms, c.claimed_by,

@@ -237,6 +237,32 @@ async def emptied(harness: ApiHarness) -> None:
     await harness.pool.execute("TRUNCATE voucher_claims, voucher_codes, vouchers, voucher_batches")
 
 
+async def test_a_batch_that_was_moved_is_good_on_one_server_only(harness: ApiHarness) -> None:
+    """From before the first line of it is written; it can be taken back, without what was redeemed there."""
+    codes = await vouchers_of_all_kinds(harness)
+    as_it_was = await exported(harness, "?vouchers=true")
+    path = "/v1/voucher-batches/uno-a"
+    for _ in range(2):
+        moved = (await harness.call("PUT", f"{path}/state", {"state": "moved"})).json()
+        assert (moved["state"], moved["redeemed"], moved["outstanding"]) == ("moved", 1, 0)
+    assert await exported(harness, "?vouchers=true") == as_it_was, "active, as it was"
+    assert await redeemed(harness, codes["a"][0], "m0") == 409
+    assert (await harness.call("GET", f"{path}/vouchers/1")).json()["state"] == "moved"
+    assert (await harness.call("POST", f"{path}/export", {})).json()["type"] == "urn:ocs:problem:conflict"
+    for state in ("active", "blocked"):
+        refused = await harness.call("PUT", f"{path}/state", {"state": state})
+        assert (refused.status_code, "another server" in refused.json()["detail"]) == (409, True)
+    # What the other server says of it when it is moved back: the fourth was redeemed there.
+    lines = [line for line in as_it_was.splitlines() if '"uno-a"' in line and '"vouchers"' in line]
+    [there] = [msgspec.json.decode(line) for line in lines]
+    there["vouchers"]["redeemed"].append({"serial": 4, "time": "2026-11-30T00:00:00Z", "account": "x"})
+    assert (await brought_in(harness, msgspec.json.encode(there).decode() + "\n"))[0] == []
+    assert await redeemed(harness, codes["a"][0], "m1") == 409
+    back = await harness.call("PUT", f"{path}/state", {"state": "active", "take_back": True})
+    assert (back.status_code, back.json()["state"], back.json()["redeemed"]) == (200, "active", 2)
+    assert [await redeemed(harness, code, f"b{code}") for code in codes["a"]] == [201, 409, 409, 409]
+
+
 async def test_vouchers_are_good_on_the_other_server_and_none_twice(
     harness: ApiHarness,
 ) -> None:
