@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Literal
 
@@ -17,7 +17,7 @@ import msgspec
 
 from balances.ledger.events import reasons_of, word_of
 from balances.ledger.in_words import time_of
-from balances.structs.account import MAIN, Bucket, Counter, CounterWindow, SuspendReasons
+from balances.structs.account import MAIN, Bucket, Counter, CounterWindow, FeeMark, SuspendReasons
 from balances.structs.thresholds import Threshold
 from ocs.api.schema import AssignmentView
 from ocs.api.schema_import import (
@@ -25,9 +25,12 @@ from ocs.api.schema_import import (
     ImportBucket,
     ImportCounter,
     ImportFee,
+    ImportFeePart,
     ImportFees,
+    ImportFeeUnits,
     ImportLimit,
     ImportLine,
+    ImportPaidFee,
     ImportRedeemed,
     ImportServiceLine,
     ImportSubscriber,
@@ -41,7 +44,7 @@ from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.exports import ExportedAccount, ExportedSubscriber
 from ocs.master import opened
 from ocs.master.brought_vouchers import BroughtLot
-from ocs.master.fee_assignments import BegunFees
+from ocs.master.fee_assignments import BegunFees, NamedFee
 from ocs.master.voucher_codes import CodeAlphabet
 from ocs.master.vouchers import BatchRow
 from tariffs.limits import SpendingLimit
@@ -50,7 +53,7 @@ _json: Final = msgspec.json.Encoder().encode
 
 
 def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
-    row, account, limits = found
+    row, account, limits, fees = found
     main = next(bucket for bucket in account.buckets if bucket.id == MAIN)
     word = word_of(account.state)
     suspends = account.suspend_below != account.resume_at
@@ -60,6 +63,13 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
     parts = {one.part_of: one for one in account.buckets if one.part_of and (one.amount or one.blocker)}
     there = {one.id for one in account.buckets if one.id != MAIN and (one.amount or one.blocker or one.id in parts)}
     buckets = sorted((one for one in account.buckets if one.id in there and one.part_of not in there), key=_by_id)
+    buckets = [one for one in buckets if not 0 < one.until_ms <= now_ms]
+    marks = {one.chain: one for one in account.fees if one.from_day and not one.ended_ms}
+    numbers = {MAIN: 0}
+    for bucket in buckets:
+        for one in (bucket, parts.get(bucket.id)):
+            if one is not None:
+                numbers[one.id] = len(numbers)
     return ImportLine(
         account=ImportAccount(
             id=row.id,
@@ -77,7 +87,7 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
             grace_until=time_or_none(account.grace_until_ms),
             customer=row.customer or None,
             tags=[*row.tags] or None,
-            buckets=[_bucket(one, parts.get(one.id)) for one in buckets if not 0 < one.until_ms <= now_ms] or None,
+            buckets=[_bucket(one, parts.get(one.id)) for one in buckets] or None,
             thresholds=[_threshold(one) for one in account.thresholds if not one.tariff] or None,
             services=[
                 ImportServiceLine(
@@ -88,8 +98,39 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
             or None,
             limits=[_limit(one) for one in limits] or None,
             counters=[_counter(one) for one in sorted(account.counters, key=_by_key) if _counts(one, now_ms)] or None,
+            fees=[
+                _paid_fee(of, marks[chain], numbers)
+                for chain, of in sorted(fees.items(), key=_by_name)
+                if chain in marks
+            ]
+            or None,
         )
     )
+
+
+def _by_name(fee: tuple[str, NamedFee]) -> NamedFee:
+    return fee[1]
+
+
+def _paid_fee(of: NamedFee, mark: FeeMark, numbers: Mapping[int, int]) -> ImportPaidFee:
+    """numbers: of buckets, as the account is opened with them"""
+    return ImportPaidFee(
+        subscriber=of.subscriber,
+        tariff=of.tariff,
+        began=time_of(of.began_ms),
+        name=of.name,
+        from_=_day(mark.from_day),
+        settled=_day(mark.day),
+        paid=[ImportFeePart(money(one.amount), numbers.get(one.bucket, -1)) for one in mark.paid],
+        price=mark.price,
+        given=mark.given,
+        suspends=mark.suspends,
+        units=[ImportFeeUnits(one.name, numbers[one.bucket]) for one in mark.buckets if one.bucket in numbers],
+    )
+
+
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
 
 
 def _counts(counter: Counter, now_ms: int) -> bool:
@@ -193,9 +234,7 @@ def subscriber_line(found: ExportedSubscriber) -> ImportLine:
 
 def _fees(begun: BegunFees) -> ImportFees:
     fees = [
-        ImportFee(
-            name=name, began=time_of(one.start_ms), settled=date.fromordinal(one.day).isoformat() if one.day else None
-        )
+        ImportFee(name=name, began=time_of(one.start_ms), settled=_day(one.day) if one.day else None)
         for name, one in begun.fees.items()
     ]
     return ImportFees(tariff=begun.tariff, from_=time_or_none(begun.from_ms), began=time_of(begun.began_ms), fees=fees)
@@ -210,7 +249,7 @@ def _batch(row: BatchRow) -> ImportVoucherBatch:
     kind = row["kind"]
     return ImportVoucherBatch(
         id=row["id"],
-        state=row["state"],
+        state=row["moved_state"] or row["state"],
         exported=time_or_none(row["exported_ms"] or 0),
         amount=quantity(kind, row["amount"]),
         kind=KINDS[kind],
@@ -282,6 +321,7 @@ CELLS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "customer": _of("account", "customer"),
     "tags": _of("account", "tags", " ".join),
     **{name: _of("account", name, _as_json) for name in ("buckets", "thresholds", "services", "limits", "counters")},
+    "account.fees": _of("account", "fees", _as_json),
     "subscriber": _of("subscriber", "id"),
     "identities": _of("subscriber", "identities", " ".join),
     "assignments": _of("subscriber", "tariffs", _as_json),

@@ -123,6 +123,9 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     "counters": CsvColumn(
         "JSON: what was used of limits and tiers", _into("account", "counters", _json("account.counters"))
     ),
+    "account.fees": CsvColumn(
+        "JSON: what was paid of periods of recurring fees that run", _into("account", "fees", _json("account.fees"))
+    ),
     "subscriber": CsvColumn("id of the subscriber", _into("subscriber", "id")),
     "identities": CsvColumn("kind:identity, several apart by blanks", _identity("")),
     **{

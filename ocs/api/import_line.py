@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from balances.keys import fee_chain
 from balances.structs.account import NEVER, CounterWindow, SuspendReasons
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.api import schema
@@ -24,6 +25,7 @@ from ocs.api.schema_import import (
     ImportFees,
     ImportLimit,
     ImportLine,
+    ImportPaidFee,
     ImportServiceLine,
     ImportSubscriber,
     ImportThreshold,
@@ -41,7 +43,7 @@ from ocs.charging.currencies import NUMBERS
 from ocs.master.accounts import AccountRow, OpeningBucket, OpeningCounter
 from ocs.master.brought_vouchers import Brought, BroughtBatch, BroughtLot, RedeemedElsewhere
 from ocs.master.bulk_rows import Objection, WantedLine
-from ocs.master.fee_assignments import BegunFee, BegunFees
+from ocs.master.fee_assignments import BegunFee, BegunFees, OpeningFee
 from ocs.master.passwords import is_stored
 from ocs.master.subscribers import Subscriber
 from ocs.master.voucher_codes import CodeAlphabet
@@ -159,6 +161,7 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         filled=_micro(given, "filled"),
         counters=_counters(given.counters or ()),
     )
+    row = msgspec.structs.replace(row, fees=_paid_fees(given.fees or (), len(row.buckets)))
     if row.resume_at < row.suspend_below:
         detail = "not below suspend_below, or the account would never be at rest"
         raise Objection("invalid", "account.resume_at", detail)
@@ -242,11 +245,34 @@ def _fees(given: Sequence[ImportFees], subscriber: Subscriber | None) -> list[Be
 
 
 def _fee(field: str, given: ImportFee) -> BegunFee:
-    try:
-        day = 0 if given.settled is None else date.fromisoformat(given.settled).toordinal()
-    except ValueError:
-        raise Objection("invalid", f"{field}.settled", f"a day such as 2026-12-01, found {given.settled!r}") from None
+    day = 0 if given.settled is None else _day(f"{field}.settled", given.settled)
     return BegunFee(_objecting(ms_of, given.began, f"{field}.began"), day)
+
+
+def _paid_fees(given: Sequence[ImportPaidFee], buckets: int) -> tuple[OpeningFee, ...]:
+    """buckets: how many there are beside the main one"""
+    found: dict[str, OpeningFee] = {}
+    for at, one in enumerate(given):
+        field = f"account.fees[{at}]"
+        chain = fee_chain(one.subscriber, one.tariff, _objecting(ms_of, one.began, f"{field}.began"), one.name)
+        if chain in found:
+            raise Objection("invalid", field, "each fee once")
+        from_day, day = _day(f"{field}.from", one.from_), _day(f"{field}.settled", one.settled)
+        if day < from_day:
+            raise Objection("invalid", f"{field}.settled", "not before from")
+        if max([0, *(part.bucket for part in one.paid), *(part.bucket for part in one.units)]) > buckets:
+            raise Objection("invalid", field, f"numbers of the line's buckets, at most {buckets}")
+        paid = tuple((part.bucket, _objecting(micro_of, part.amount, f"{field}.paid")) for part in one.paid)
+        units = tuple((part.name, part.bucket) for part in one.units)
+        found[chain] = OpeningFee(chain, day, from_day, one.given, one.suspends, paid, units, one.price)
+    return tuple(found[chain] for chain in sorted(found))
+
+
+def _day(field: str, text: str) -> int:
+    try:
+        return date.fromisoformat(text).toordinal()
+    except ValueError:
+        raise Objection("invalid", field, f"a day such as 2026-12-01, found {text!r}") from None
 
 
 def _micro(given: ImportAccount, field: str) -> int | None:

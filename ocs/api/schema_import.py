@@ -12,7 +12,7 @@ from balances.structs.thresholds import THRESHOLDS_MAX
 from ocs.api import schema
 from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
-from ocs.api.schema_vouchers import BatchState, VoucherBatchPut
+from ocs.api.schema_vouchers import VoucherBatchPut
 from ocs.api.texts import Money, MoneyFromZero, QuantityFromZero, Time
 from ocs.master.vouchers import LOT
 from ocs.patterns import looks
@@ -110,6 +110,43 @@ class ImportCounter(schema.Input, frozen=True, omit_defaults=True):
     """Of one that runs from its first use: what comes after its end."""
 
 
+class ImportFeePart(schema.Input, frozen=True, omit_defaults=True):
+    amount: MoneyFromZero
+    bucket: Annotated[int, Meta(ge=-1, le=64)] = 0
+    """What paid it: 0 the main one, 1 the first of `buckets` and so on, money of units counted by itself; -1: one that
+    is gone."""
+
+
+class ImportFeeUnits(schema.Input, frozen=True):
+    name: Annotated[str, Meta(max_length=64)]
+    """Of the included units."""
+    bucket: Annotated[int, Meta(ge=1, le=64)]
+    """Likewise."""
+
+
+class ImportPaidFee(schema.Input, frozen=True, kw_only=True, omit_defaults=True):
+    """What was paid of a recurring fee's period that runs, and given with it."""
+
+    subscriber: schema.Id
+    tariff: schema.Id
+    began: Time
+    """When the assignment began."""
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    from_: Day = msgspec.field(name="from")
+    """First day of that period."""
+    settled: Day
+    """First day that is not paid; that of `from`: it is not paid in full."""
+    paid: Annotated[list[ImportFeePart], Meta(max_length=64)] = msgspec.field(default_factory=list)
+    """In the order in which it was paid."""
+    price: Annotated[str, Meta(max_length=1024)] = ""
+    """What the whole period costs, as the server wrote it."""
+    given: bool = False
+    """Its units were given, though it is not paid: grace."""
+    suspends: bool = False
+    """The account is suspended while it is not paid."""
+    units: Annotated[list[ImportFeeUnits], Meta(max_length=64)] = msgspec.field(default_factory=list)
+
+
 class ImportAccount(schema.Input, frozen=True, omit_defaults=True):
     """An account to be opened. Of one that exists, what is said here must be what it was opened with."""
 
@@ -141,6 +178,8 @@ class ImportAccount(schema.Input, frozen=True, omit_defaults=True):
     """Of all its subscribers together."""
     counters: Annotated[list[ImportCounter], Meta(max_length=COUNTERS_MAX)] | None = None
     """What was used of limits and tiers; else nothing."""
+    fees: Annotated[list[ImportPaidFee], Meta(max_length=512)] | None = None
+    """What was paid of the periods of recurring fees that run."""
 
 
 class ImportSubscriber(schema.Input, frozen=True, omit_defaults=True):
@@ -168,7 +207,7 @@ class ImportVoucherBatch(VoucherBatchPut, frozen=True, kw_only=True):
     """A batch of vouchers, without them. Of one that exists its state and `exported` are not looked at."""
 
     id: schema.Id
-    state: BatchState
+    state: Literal["made", "active", "blocked"]
     exported: Time | None = None
     """When its codes went out in clear, on the server that it comes from: they go out no more."""
 

@@ -3,7 +3,7 @@ order of ids."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from balances import keys
@@ -13,7 +13,7 @@ from ocs.backoffice.accounts import read
 from ocs.master import accounts, fee_assignments, limits, subscribers, vouchers
 from ocs.master.accounts import AccountRow
 from ocs.master.brought_vouchers import BroughtLot, lot_of
-from ocs.master.fee_assignments import BegunFees
+from ocs.master.fee_assignments import BegunFees, NamedFee
 from ocs.master.limits import LimitOwner
 from ocs.master.subscribers import Subscriber
 from ocs.master.vouchers import LOT, BatchRow
@@ -29,6 +29,8 @@ class ExportedAccount(NamedTuple):
     row: AccountRow
     account: Account
     limits: Sequence[SpendingLimit]
+    fees: Mapping[str, NamedFee] = {}
+    """What the chains of its recurring fees are of."""
 
 
 class ExportedSubscriber(NamedTuple):
@@ -44,8 +46,9 @@ async def all_accounts(backoffice: BackOffice, after: str) -> AsyncIterator[list
     while rows := await accounts.page(backoffice.pool, after, AT_ONCE):
         own = await limits.of_all(backoffice.pool, {LimitOwner(account=row.id) for row in rows})
         live = await _live(backoffice, rows)
+        fees = await fee_assignments.running_of(backoffice.pool, [row.id for row in rows], backoffice.now_ms())
         yield [
-            ExportedAccount(row, account, own.get(LimitOwner(account=row.id), ()))
+            ExportedAccount(row, account, own.get(LimitOwner(account=row.id), ()), fees.get(row.id, {}))
             for row, account in zip(rows, live, strict=True)
         ]
         after = rows[-1].id

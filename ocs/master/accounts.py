@@ -11,7 +11,7 @@ from balances.structs.account import NEVER, WeekHours
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.backoffice.errors import Immutable
 from ocs.master.changes import change
-from ocs.master.fee_assignments import follow_account
+from ocs.master.fee_assignments import OpeningFee, follow_account
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -84,6 +84,8 @@ class AccountRow(msgspec.Struct, frozen=True):
     """What percentages of the main bucket are of when it is opened; None: its balance."""
     counters: tuple[OpeningCounter, ...] = ()
     """That it is opened with, by their keys."""
+    fees: tuple[OpeningFee, ...] = ()
+    """Likewise, by their chains."""
 
 
 FIELDS: Final = (
@@ -93,13 +95,14 @@ FIELDS: Final = (
     " opening_thresholds::text AS thresholds, opening_services::text AS services,"
     " opening_created AS created, customer, tags, billing_day,"
     " opening_state AS state, opening_grace_until_ms AS grace_until_ms, opening_filled AS filled,"
-    " opening_counters::text AS counters"
+    " opening_counters::text AS counters, opening_fees::text AS fees"
 )
 
 
 _buckets: Final = msgspec.json.Decoder(tuple[OpeningBucket, ...]).decode
 _thresholds: Final = msgspec.json.Decoder(tuple[Threshold, ...]).decode
 _counters: Final = msgspec.json.Decoder(tuple[OpeningCounter, ...]).decode
+_fees: Final = msgspec.json.Decoder(tuple[OpeningFee, ...]).decode
 _services: Final = msgspec.json.Decoder(tuple[ServiceSuspension, ...]).decode
 
 
@@ -107,7 +110,7 @@ def row_of(record: Record) -> AccountRow:
     """The row of a database record with FIELDS."""
     values = dict(record)
     values["buckets"], values["tags"] = _buckets(values["buckets"]), tuple(values["tags"])
-    values["counters"] = _counters(values["counters"])
+    values["counters"], values["fees"] = _counters(values["counters"]), _fees(values["fees"])
     values["thresholds"], values["services"] = _thresholds(values["thresholds"]), _services(values["services"])
     for name in ("suspend_below", "resume_at"):
         if values[name] is None:

@@ -383,7 +383,7 @@ ACCOUNT_COLUMNS: Final = (
     *("id", "currency", "time_zone", "credit_limit", "suspend_below", "resume_at"),
     *("change", "members_change", "opening_balance", "opening_buckets", "opened_by"),
     *("opening_thresholds", "opening_services", "opening_created", "customer", "tags", "billing_day"),
-    *("opening_state", "opening_grace_until_ms", "opening_filled", "opening_counters"),
+    *("opening_state", "opening_grace_until_ms", "opening_filled", "opening_counters", "opening_fees"),
 )
 
 
@@ -393,8 +393,9 @@ def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
     settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
     watched = msgspec.json.encode(row.thresholds).decode(), msgspec.json.encode(row.services).decode()
     described = row.created, row.customer, [*row.tags], row.billing_day
-    state = row.state, row.grace_until_ms, row.filled, msgspec.json.encode(row.counters).decode()
-    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, *described, *state)
+    state = row.state, row.grace_until_ms, row.filled
+    goes_on = msgspec.json.encode(row.counters).decode(), msgspec.json.encode(row.fees).decode()
+    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, *described, *state, *goes_on)
 
 
 SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments", "payers", "spending_limits")

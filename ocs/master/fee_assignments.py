@@ -4,9 +4,11 @@ looked at. Written by the transactions that change subscribers, accounts and tar
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+
+from balances.keys import fee_chain
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -90,12 +92,34 @@ async def follow_account(db: Connection, account: str, now_ms: int) -> None:
 # --- brought from another server
 
 
+class OpeningFee(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a recurring fee was before the account was opened, and what was paid of the period that runs."""
+
+    chain: str
+    """See FeeMark; so are the others."""
+    day: int
+    from_day: int
+    given: bool = False
+    suspends: bool = False
+    paid: tuple[tuple[int, int], ...] = ()
+    """Number of a bucket as the account is opened (-1: one that is gone), and the amount in micro-units."""
+    units: tuple[tuple[str, int], ...] = ()
+    """Name of included units, and the number of their bucket."""
+    price: str = ""
+
+
 class BegunFee(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far one fee is: the first two fields of ocs.fees.assignment.FeeProgress, which is kept."""
+    """How far one fee is: fields of ocs.fees.assignment.FeeProgress, which is kept."""
 
     start_ms: int
     day: int = 0
     """First day that is not settled; 0: none is."""
+    from_day: int = 0
+    """The following say what was paid of the period that runs; of an import the account says it."""
+    paid: int = 0
+    short: bool = False
+    known_day: int = 0
+    price: str = ""
 
 
 class BegunFees(msgspec.Struct, frozen=True):
@@ -116,12 +140,26 @@ _BEGUN: Final = """
     SELECT subscriber, tariff, from_ms, began_ms, progress::text AS progress FROM fee_assignments
     WHERE subscriber = ANY($1) AND (ended_ms = 0 OR ended_ms > $2) AND began_ms <= $2 ORDER BY id
 """
+_MARKS: Final = """
+    SELECT opening_fees::text FROM accounts WHERE id = (SELECT account FROM subscribers WHERE id = $1)
+"""
+_marks: Final = msgspec.json.Decoder(tuple[OpeningFee, ...]).decode
 _progress: Final = msgspec.json.Decoder(dict[str, BegunFee]).decode
 
 
 async def go_on(db: Connection, subscriber: str, begun: BegunFees) -> None:
-    """Fees of an assignment that was just made go on from where they were: what is settled is not taken again."""
-    fees = msgspec.json.encode(begun.fees).decode()
+    """Fees of an assignment that was just made go on from where they were: what is settled is not taken again. What was
+    paid of the period that runs says the account, if it was opened with it."""
+    marks = {one.chain: one for one in _marks(await db.fetchval(_MARKS, subscriber) or "[]")}
+    progress: dict[str, BegunFee] = {}
+    for name, fee in begun.fees.items():
+        mark = marks.get(fee_chain(subscriber, begun.tariff, begun.began_ms, name))
+        if mark is not None and mark.day == fee.day:
+            paid = sum(amount for _, amount in mark.paid)
+            short = mark.day == mark.from_day
+            fee = BegunFee(fee.start_ms, fee.day, mark.from_day, paid, short, mark.day, mark.price)
+        progress[name] = fee
+    fees = msgspec.json.encode(progress).decode()
     await db.execute(_GO_ON, subscriber, begun.tariff, begun.from_ms, begun.began_ms, fees)
 
 
@@ -133,4 +171,29 @@ async def begun_of(pool: Any, subscribers: Collection[str], now_ms: int) -> dict
         if fees:
             one = BegunFees(row["tariff"], row["from_ms"], row["began_ms"], fees)
             found.setdefault(row["subscriber"], []).append(one)
+    return found
+
+
+class NamedFee(NamedTuple):
+    """A recurring fee that runs, by what its chain is made of."""
+
+    subscriber: str
+    tariff: str
+    began_ms: int
+    name: str
+
+
+_RUNNING: Final = """
+    SELECT account, subscriber, tariff, began_ms, progress::text AS progress FROM fee_assignments
+    WHERE account = ANY($1) AND (ended_ms = 0 OR ended_ms > $2) AND began_ms <= $2
+"""
+
+
+async def running_of(pool: Any, accounts: Collection[str], now_ms: int) -> dict[str, dict[str, NamedFee]]:
+    """Of each account what the chains of its fees are of."""
+    found: dict[str, dict[str, NamedFee]] = {}
+    for row in await pool.fetch(_RUNNING, list(accounts), now_ms):
+        for name in _progress(row["progress"]):
+            fee = NamedFee(row["subscriber"], row["tariff"], row["began_ms"], name)
+            found.setdefault(row["account"], {})[fee_chain(*fee)] = fee
     return found

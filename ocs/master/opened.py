@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 
 from balances.packing import fresh_account
-from balances.structs.account import Account, Bucket, Counter, SuspendReasons
+from balances.structs.account import Account, Bucket, Counter, FeeBucket, FeeMark, SuspendReasons, Take
 from balances.structs.record import Entry
 from balances.watched import is_below
 from ocs.master.accounts import AccountRow
+from ocs.master.fee_assignments import OpeningFee
 from tariffs.units import EXACT_MAX, Kind
 from tariffs.week_hours import clock_of
 
@@ -83,7 +84,22 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         for one in row.thresholds
     ]
     account.counters = [Counter(one.key, one.used, 0, one.until_ms, one.window) for one in row.counters]
+    account.fees = [_mark(one) for one in row.fees]
     return account, entries
+
+
+def _mark(fee: OpeningFee) -> FeeMark:
+    return FeeMark(
+        fee.chain,
+        fee.day,
+        fee.from_day,
+        fee.day == fee.from_day,
+        fee.given,
+        fee.suspends,
+        [Take(bucket, amount) for bucket, amount in fee.paid],
+        [FeeBucket(name, bucket) for name, bucket in fee.units],
+        price=fee.price,
+    )
 
 
 def is_short(balance: int, suspend_below: int, resume_at: int) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
 from balances.ledger.refunds import grant_end
+from balances.ledger.verify import verify
 from balances.structs.posting import AccountSettings, Fee
 from ocs.fees import rows
 from ocs.fees.assignment import FeeLook
@@ -500,6 +502,70 @@ async def test_an_imported_fee_goes_on_where_it_was(desk: FeeDesk) -> None:
     entries = (await harness.call("GET", "/v1/accounts/due1/ledger")).json()["items"]
     assert not [one for one in entries if "activation" in one["reference"]]
     assert [one["amount"] for one in entries if "base" in one["reference"] and one["kind"] == "money"] == ["-10.00"] * 2
+
+
+PARTLY = """
+[[fees]]
+name = "base"
+price = "10"
+every = "month"
+partial = true
+
+[[fees.includes]]
+name = "data"
+amount = "1 GB"
+scope = ["data"]
+rollover = 1
+carried_max = "100 MB"
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_was_paid_of_a_running_period_is_paid_after_an_import_too(desk: FeeDesk, seed: int) -> None:
+    """Whatever happens to both afterwards, the one that was imported has what the other one has: a part of a fee is not
+    taken again, and an end gives back to what paid it, also to a bucket that lapsed, where it lapses too."""
+    dice, harness = Random(seed), desk.harness
+    await harness.tariff(FLAT.replace('"flat"', '"start"') + PARTLY, "start")
+    await harness.account("uno1")
+    lasting: dict[str, Any] = {"valid_until": "2031-01-09T00:00:00Z"} if dice.random() < 0.5 else {}
+    bonus = await harness.top_up(dice.choice(["1.00", "3.00"]), "uno1", bonus=True, **lasting)
+    assert (bonus.status_code, (await harness.top_up(dice.choice(["2.00", "30.00"]), "uno1")).status_code) == (201, 201)
+    if dice.random() < 0.5:
+        assert (await harness.top_up("5", "uno1", kind="units", name="other")).status_code == 201
+    made = await harness.subscriber("uno2", "uno1", "username:uno", tariffs=[{"tariff": "start"}])
+    assert made.status_code == 201, made.text
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, dice.randint(5, 12), 9, tzinfo=UTC))
+    await desk.settle()
+    out = (await harness.call("GET", "/v1/export")).text
+    moved = "".join(f"{line}\n" for line in out.replace("uno", "due").splitlines() if "due" in line)
+    done = await harness.call("POST", "/v1/import", moved.encode(), content_type="application/x-ndjson")
+    assert '"event":"error"' not in done.text, done.text
+    again = (await harness.call("GET", "/v1/export")).text
+    assert [line for line in again.splitlines() if "due" in line] == moved.splitlines()
+
+    async def have() -> list[Any]:
+        await desk.settle()
+        found = [(await harness.call("GET", f"/v1/accounts/{one}")).json() for one in ("uno1", "due1")]
+        return [
+            sorted((one["kind"], one["name"], one["amount"]) for one in each["buckets"] if one["amount"].strip("0."))
+            for each in found
+        ]
+
+    ends_in = dice.randint(1, 45)
+    for day in range(60):
+        before, after = await have()
+        assert before == after, datetime.fromtimestamp(harness.now_ms() / 1_000, UTC)
+        if dice.random() < 0.15:
+            for one in ("uno1", "due1"):
+                assert (await harness.top_up("6.00", one)).status_code == 201
+        if day == ends_in:
+            for one in ("uno", "due"):
+                body = {"account": f"{one}1", "identities": [f"username:{one}"], "tariffs": []}
+                assert (await harness.call("PUT", f"/v1/subscribers/{one}2", body, if_match="*")).status_code == 200
+        harness.ahead_ms += 86_400_000
+    await harness.sync()
+    assert (await verify(harness.redis, harness.backoffice.pool)).findings == []
 
 
 @pytest.mark.parametrize(
