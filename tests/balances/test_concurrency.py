@@ -17,7 +17,7 @@ import redis.asyncio
 
 from balances import keys
 from balances.packing import fresh_account, pack
-from balances.redis import connection as wire
+from balances.redis import calls as wire
 from balances.redis.calls import Lost, NotSent
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending

@@ -5,7 +5,8 @@ Written from charging.md 5 and 7. What is held is never stored: it is added up f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from balances.structs.account import MAIN, SuspendReasons
@@ -33,6 +34,8 @@ class NaiveBucket:
     blocker: bool = False
     hours: tuple[int, int] | None = None
     """Seconds of each day, on a clock that is never moved."""
+    late_ms: int = 0
+    """Of the request that is served: its hours are those of when it was sent."""
 
     def valid(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and not self.over(at_ms)
@@ -42,7 +45,7 @@ class NaiveBucket:
         return self.valid(at_ms) and self.open(at_ms)
 
     def open(self, at_ms: int) -> bool:
-        second = at_ms // 1_000 % 86_400
+        second = (at_ms - self.late_ms) // 1_000 % 86_400
         return self.hours is None or self.hours[0] <= second < self.hours[1]
 
     def over(self, at_ms: int) -> bool:
@@ -192,6 +195,15 @@ class NaiveAccount:
         return bucket
 
     # ------------------------------------------------------------ what may pay
+
+    @contextmanager
+    def late(self, ms: int) -> Iterator[None]:
+        """Serve a request that comes so long after its event time: hours are those of then."""
+        for bucket in self.buckets:
+            bucket.late_ms = ms
+        yield
+        for bucket in self.buckets:
+            bucket.late_ms = 0
 
     def free(self, at_ms: int, *, without: Callable[[int], int] | None = None, limit: bool = True) -> Takeable:
         """`Spendable = sum of usable money buckets - held + credit limit once`, and units of bundles.

@@ -103,7 +103,8 @@ class NaiveCourses(NaiveSessions):
         self.account.check(now_ms)
         self.check_limits(charge.asks)
         if grants:
-            self._grant(session, charge.asks, said, now_ms)
+            with self.account.late(now_ms - charge.event_ms):
+                self._grant(session, charge.asks, said, now_ms)
         if not late and session.state == SessionState.OPEN:
             self.waits = any(self._waits(session, *pair, charge) for pair in zip(charge.asks, said, strict=True))
         if not late and charge.event_ms >= session.reported_ms and (charge.token or charge.lasted_s >= 0):

@@ -200,7 +200,8 @@ class NaiveSessions:
         self.account.check(now_ms)
         self.check_limits(charge.asks)
         if grants and charge.phase != Phase.STOP:
-            self._grant(session, charge.asks, said, now_ms)
+            with self.account.late(now_ms - charge.event_ms):
+                self._grant(session, charge.asks, said, now_ms)
         if result is None:
             result = self._result(session, charge, said)
         refused = bool(said) and all(one.result not in (Result.OK, Result.NO_GRANT) for one in said)
@@ -419,7 +420,7 @@ class NaiveSessions:
         ends = [self.account.bucket(of).until_ms for of in line.hold]
         ends += [at_ms for bucket in self.account.buckets if (at_ms := self._hours_change(bucket, one.ladder, now_ms))]
         one.said.granted = one.got
-        one.said.validity_ms = min([one.ask.validity_ms, *(end - now_ms for end in ends if end)])
+        one.said.validity_ms = min([one.ask.validity_ms, *(max(end - now_ms, 1_000) for end in ends if end)])
         line.due_ms = now_ms + 2 * one.said.validity_ms
 
     def _hours_change(self, bucket: NaiveBucket, ladder: Ladder, now_ms: int) -> int:
@@ -428,7 +429,7 @@ class NaiveSessions:
             return 0
         seconds = range(now_ms // 1_000, now_ms // 1_000 + 600)
         found = (at_s * 1_000 for at_s in seconds if bucket.open(at_s * 1_000) != bucket.open(now_ms))
-        return next(found, 0)
+        return next((at_ms - bucket.late_ms for at_ms in found), 0)
 
     def _goes_on(self, one: AskingLine, now_ms: int) -> bool:
         """Does `the money, other lines' holds not counted against it`, cover a further block?
