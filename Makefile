@@ -67,7 +67,7 @@ million: .venv/dev  ## a million accounts, 200,000 sessions: size, and cost of a
 fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
 	@$(BIN)/pytest --no-header -m fuzz --timeout 0 --hypothesis-profile=fuzz $(ARGS)
 
-chaos: .venv/dev  ## two hosts under load, killed and frozen by chance; prints the seed (ARGS="--seed 7 --seconds 60")
+chaos: .venv/dev  ## two hosts under load, killed and frozen by chance; prints the seed (ARGS="--seed 7 --seconds 60 --on cluster")
 	@$(BIN)/python -m tests.drills.chaos $(ARGS)
 
 mutants: .venv/dev  ## plant faults in the balances, one at a time; a test has to see each (ARGS="fee-twice ...")

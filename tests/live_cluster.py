@@ -42,6 +42,7 @@ class ClusterServer:
         self.home, self.port, self._binary = home, port, binary if security is None else security.binary
         self._settings = dict(settings) | ({"port": str(port)} if security is None else security.settings(port))
         self.child: subprocess.Popen[bytes] | None = None
+        self._is_frozen = False
         connect = redis.Redis if security is None else security.client
         self.client: Any = connect(port=port, socket_timeout=5)
 
@@ -61,18 +62,22 @@ class ClusterServer:
         if self.child is not None:
             self.child.kill()
             self.child.wait()
-            self.child = None
+            self.child, self._is_frozen = None, False
 
     def freeze(self) -> None:
         assert self.child is not None
         self.child.send_signal(signal.SIGSTOP)
+        self._is_frozen = True
 
     def thaw(self) -> None:
         assert self.child is not None
         self.child.send_signal(signal.SIGCONT)
+        self._is_frozen = False
 
     def role(self) -> str:
-        """master, slave, or "" where it does not answer."""
+        """master, slave, or "" where it does not answer; one that is frozen would be waited for."""
+        if self._is_frozen:
+            return ""
         try:
             return str(self.client.execute_command("ROLE")[0].decode())
         except redis.RedisError:

@@ -2,6 +2,7 @@
 
     make chaos                               # five minutes, a seed that it prints
     make chaos ARGS="--seed 7 --seconds 60"
+    make chaos ARGS="--on cluster"            # three primaries with a replica each; or: --on sentinels
 
 Everything that is chance comes from the seed: what happens, to whom, when, for how long (not what the machine makes of
 it). At the end all is let go on, every session is ended, and it has to be as if nothing had happened: the simulator's
@@ -21,7 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -36,14 +37,14 @@ from loadtest.link import Target
 from loadtest.provision import Provision, account_of
 from loadtest.runner import LoadRun
 from loadtest.scenario import load
-from ocs.processes.embedded import EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
+from ocs.processes.embedded import EmbeddedPostgres
+from tests.drills.chaos_stores import FROZEN_S, STORES, Happening, children_of, family, frozen
 from tests.drills.hosts import Balancer, DrillHost, started
 
 RATE: Final = 80
 SUBSCRIBERS: Final = 80
 SETTLED_S: Final = 120.0
 """For what was killed and frozen to be back, at the end."""
-FROZEN_S: Final = (0.5, 3.0)
 BETWEEN_S: Final = (0.3, 2.5)
 FORESEEN: Final = re.compile(r"Traceback|keeper\.(failed|alarm)\b|invariant|internal", re.IGNORECASE)
 """Lines of the log that are told at the end: nothing here is a reason for one."""
@@ -52,15 +53,14 @@ FORESEEN: Final = re.compile(r"Traceback|keeper\.(failed|alarm)\b|invariant|inte
 class Chaos:
     """The hosts and stores, and what can happen to them."""
 
-    def __init__(self, home: Path, seed: int, say: Callable[[str], object]) -> None:
+    def __init__(self, home: Path, seed: int, say: Callable[[str], object], on: str) -> None:
         self.chance = Random(seed)
         self.say = say
-        self.store = EmbeddedValkey(home / "store", durability="always")
+        self.store = STORES[on](home / "store", self.chance)
         # No power is cut here, so nothing needs to be on the disk; what is committed has to outlive kill -9 all the
         # same, so synchronous_commit stays on.
         self.postgres = EmbeddedPostgres(home / "postgres", settings={"fsync": "off", "autovacuum": "off"})
         self.hosts: list[DrillHost] = []
-        self._frozen: set[int] = set()
         self.done: list[str] = []
 
     @contextlib.asynccontextmanager
@@ -70,7 +70,7 @@ class Chaos:
                 f"redis.url={await asyncio.to_thread(self.store.start)}",
                 f"postgres.dsn={await asyncio.to_thread(self.postgres.start)}",
             )
-            everywhere = ("durability=always", "log.format=json")
+            everywhere = (f"durability={self.store.durability}", "log.format=json")
             self.hosts = [
                 DrillHost("a", stores, "host.name=a", "workers=2", *everywhere),
                 DrillHost("b", stores, "host.name=b", 'host.roles=["worker","keeper"]', *everywhere),
@@ -78,7 +78,6 @@ class Chaos:
             async with started(*self.hosts):
                 yield
         finally:
-            self._thaw(*self._frozen)
             for server in (self.store, self.postgres):
                 await asyncio.to_thread(server.stop)
 
@@ -86,17 +85,15 @@ class Chaos:
 
     async def happen(self, seconds: float) -> None:
         """One thing after the other, some before the one before is over."""
-        kinds: Sequence[tuple[Callable[[], Awaitable[str]], int]] = (
+        kinds: Sequence[tuple[Happening, int]] = (
             (self._kill_a_process, 5),
             (self._freeze_a_process, 4),
             (self._kill_a_host, 2),
-            (self._restart_the_store, 2),
-            (self._kill_the_store, 2),
-            (self._freeze_the_store, 2),
             (self._restart_postgres, 2),
             (self._kill_postgres, 2),
             (self._freeze_postgres, 2),
             (self._rolling_restart, 2),
+            *self.store.kinds(),
         )
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -114,7 +111,7 @@ class Chaos:
         """Of any host: its name and pid."""
         host = self._host()
         assert host.process is not None
-        children = [pid for pid in children_of(host.process.pid) if pid not in self._frozen]
+        children = children_of(host.process.pid)
         return (host.name, self.chance.choice(children)) if children else None
 
     async def _kill_a_process(self) -> str:
@@ -128,7 +125,7 @@ class Chaos:
         if (one := self._process()) is None:
             return "nothing: a host without processes"
         seconds = self.chance.uniform(*FROZEN_S)
-        await self._freeze(seconds, one[1])
+        await frozen(seconds, one[1])
         return f"a process of {one[0]} was frozen for {seconds:.1f} s"
 
     async def _kill_a_host(self) -> str:
@@ -137,21 +134,6 @@ class Chaos:
         await asyncio.sleep(self.chance.uniform(0.2, 1.5))
         await host.start()
         return f"host {host.name} was killed and started"
-
-    async def _restart_the_store(self) -> str:
-        await asyncio.to_thread(self.store.stop)
-        await asyncio.to_thread(self.store.start)
-        return "the live store was restarted"
-
-    async def _kill_the_store(self) -> str:
-        await asyncio.to_thread(self.store.kill)
-        await asyncio.to_thread(self.store.start)
-        return "the live store was killed and started"
-
-    async def _freeze_the_store(self) -> str:
-        seconds = self.chance.uniform(*FROZEN_S)
-        await self._freeze(seconds, *family(self.store))
-        return f"the live store was frozen for {seconds:.1f} s"
 
     async def _restart_postgres(self) -> str:
         await asyncio.to_thread(self.postgres.stop)
@@ -166,7 +148,7 @@ class Chaos:
 
     async def _freeze_postgres(self) -> str:
         seconds = self.chance.uniform(*FROZEN_S)
-        await self._freeze(seconds, *family(self.postgres))
+        await frozen(seconds, *family(self.postgres))
         return f"PostgreSQL was frozen for {seconds:.1f} s"
 
     async def _rolling_restart(self) -> str:
@@ -179,23 +161,10 @@ class Chaos:
             return f"a rolling restart was asked for, in vain: {type(why).__name__}"
         return f"a rolling restart was asked for, of {', '.join(asked['hosts'])}"
 
-    async def _freeze(self, seconds: float, *pids: int) -> None:
-        self._frozen.update(pids)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        self._thaw(*pids)
-
-    def _thaw(self, *pids: int) -> None:
-        for pid in pids:
-            self._frozen.discard(pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
     # ---- what has to be so afterwards
 
     async def settle(self) -> None:
+        await self.store.settle()
         for host in self.hosts:
             await host.ready()
 
@@ -225,32 +194,20 @@ class Chaos:
         return wrong
 
     def remarks(self) -> list[str]:
-        """Lines of the hosts' logs that a person should read: since the last start of each."""
-        return [
-            f"{host.name}: {line}" for host in self.hosts for line in host.log.splitlines() if FORESEEN.search(line)
-        ]
+        """Lines of the hosts' logs that a person should read: since the last start of each. A traceback whole."""
+        found, in_one = list[str](), False
+        for host in self.hosts:
+            for line in host.log.splitlines():
+                in_one = line.startswith("Traceback") or (in_one and not line.startswith("{"))
+                if in_one or FORESEEN.search(line):
+                    found.append(f"{host.name}: {line}")
+        return found
 
 
-def children_of(pid: int) -> list[int]:
-    try:
-        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-    except OSError:
-        return []
-
-
-def family(server: EmbeddedServer) -> list[int]:
-    """The server and all processes it has started."""
-    found, left = list[int](), [server.pid] if server.pid else []
-    while left:
-        found.append(one := left.pop())
-        left += children_of(one)
-    return found
-
-
-async def run(seed: int, seconds: float, say: Callable[[str], object]) -> list[str]:
+async def run(seed: int, seconds: float, say: Callable[[str], object], on: str = "plain") -> list[str]:
     """Play for so long, and prove; what is wrong, nothing where all holds."""
     home = Path(tempfile.mkdtemp(prefix="ocs-chaos-"))
-    chaos = Chaos(home, seed, say)
+    chaos = Chaos(home, seed, say, on)
     try:
         async with chaos.running(), Balancer(chaos.hosts) as balancer:
             return await _played(chaos, balancer.port, seed, seconds)
@@ -298,9 +255,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--seed", type=int, default=secrets.randbelow(100_000))
     parser.add_argument("--seconds", type=float, default=300.0, help="default: 300")
+    parser.add_argument("--on", choices=STORES, default="plain", help="the live store; default: plain, one server")
     given = parser.parse_args(arguments)
-    print(f"seed {given.seed}, {given.seconds:g} s", flush=True)
-    wrong: list[Any] = asyncio.run(run(given.seed, given.seconds, lambda text: print(text, flush=True)))
+    print(f"seed {given.seed}, {given.seconds:g} s, {given.on}", flush=True)
+    wrong: list[Any] = asyncio.run(run(given.seed, given.seconds, lambda text: print(text, flush=True), given.on))
     for one in wrong:
         print(f"WRONG: {one}")
     print(f"seed {given.seed}: {'all holds' if not wrong else 'repeat it with this seed'}")
