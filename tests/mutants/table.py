@@ -423,4 +423,156 @@ MUTANTS: Final = (
         ),
         _rules("tax_rounding"),
     ),
+    Mutant(
+        "session-sum-forgotten",
+        "What a session is rounded from is its last report alone, not all that it came to.",
+        (
+            _lua(
+                "lib/sums",
+                "if one then one[ROUNDEDSUM.exact] = one[ROUNDEDSUM.exact] + exact",
+                "if one then one[ROUNDEDSUM.exact] = exact",
+            ),
+            _twin("sums", "one.exact += exact", "one.exact = exact"),
+        ),
+        _rules("session_rounding"),
+    ),
+    Mutant(
+        "tie-to-the-odd-one",
+        "Half of a multiple goes to the odd one of its neighbours.",
+        (
+            _lua(
+                "lib/sums",
+                "rounding == SUMROUNDING.HALF_UP or fmod(whole, 2) == 1)",
+                "rounding == SUMROUNDING.HALF_UP or fmod(whole, 2) == 0)",
+            ),
+            PlantedText(
+                "tariffs/units.py",
+                "rounding == SumRounding.HALF_UP or whole % 2 == 1)",
+                "rounding == SumRounding.HALF_UP or whole % 2 == 0)",
+            ),
+        ),
+        _rules("session_rounding"),
+    ),
+    Mutant(
+        "tie-held-short",
+        "A hold of a session that is rounded to the even one leaves out what a tie may add.",
+        (
+            _lua(
+                "lib/sums",
+                "if amount > whole * to or passes_a_tie(whole, to, rounding) then",
+                "if amount > whole * to then",
+            ),
+            PlantedText(
+                "tariffs/units.py",
+                "return (whole + (part > 0 or _passes_a_tie(whole, to, rounding))) * to",
+                "return (whole + (part > 0)) * to",
+            ),
+        ),
+        _rules("session_rounding"),
+    ),
+    Mutant(
+        "same-hours-every-day",
+        "Hours of a bucket on one day of the week are its hours on all days around it.",
+        (
+            _lua("lib/hours", "fmod(day + THURSDAY + ahead, 7)", "fmod(day + THURSDAY, 7)"),
+            _twin("hours", "(day + THURSDAY + ahead) % 7", "(day + THURSDAY) % 7"),
+        ),
+        _rules("bucket_hours"),
+    ),
+    Mutant(
+        "hours-on-another-clock",
+        "Hours of a bucket are those of the clock that the account had before it was moved.",
+        (
+            _lua("lib/hours", "offset = clock[i + 1]", "offset = offset"),
+            _twin("hours", "offset = clock[place + 1]", "offset += 0"),
+        ),
+        _rules("bucket_hours"),
+    ),
+    Mutant(
+        "blocker-lets-through",
+        "A bucket behind a blocker pays in a grant.",
+        (
+            _lua(
+                "lib/funds",
+                "return not blocker or bucket[BUCKET.priority] <= blocker[BUCKET.priority]",
+                "return true",
+            ),
+            _twin(
+                "funds",
+                "return paying if first is None else [",
+                "return paying if True else [",
+            ),
+        ),
+        _rules("blockers"),
+    ),
+    Mutant(
+        "blocker-stops-its-own",
+        "A blocker stops buckets of its own priority too.",
+        (
+            _lua(
+                "lib/funds",
+                "bucket[BUCKET.priority] <= blocker[BUCKET.priority]",
+                "bucket[BUCKET.priority] < blocker[BUCKET.priority] or bucket == blocker",
+            ),
+            _twin(
+                "funds",
+                "if bucket.priority <= first.priority]",
+                "if bucket.priority < first.priority or bucket is first]",
+            ),
+        ),
+        _rules("blockers"),
+    ),
+    Mutant(
+        "part-of-nothing",
+        "The money of a bucket of units stands beside it, and not in it.",
+        (
+            _lua("post", "part_of = posting[POSTING.is_part] and whole or 0", "part_of = 0"),
+            _twin("post", "whole if posting.is_part else 0", "0"),
+        ),
+        _rules("units_with_money"),
+    ),
+    Mutant(
+        "merge-leaves-bonus",
+        "An account that is merged writes its bonus off.",
+        (
+            _lua(
+                "close",
+                "if rest == CLOSINGREST.TRANSIT then return COUNTERACCOUNT.TRANSIT end",
+                "if rest == CLOSINGREST.TRANSIT and not bucket[BUCKET.bonus] then return COUNTERACCOUNT.TRANSIT end",
+            ),
+            _twin(
+                "close",
+                "if close.rest == ClosingRest.TRANSIT:",
+                "if close.rest == ClosingRest.TRANSIT and not bucket.bonus:",
+            ),
+        ),
+        ("tests/ocs/api/test_merges.py",),
+    ),
+    Mutant(
+        "merge-while-held",
+        "An account is merged while a session holds its money.",
+        (
+            _lua("close", "if bucket[BUCKET.held] > 0 then return { 'held' } end", ""),
+            _twin("close", "if any(bucket.held for bucket in account.buckets):", "if False:"),
+        ),
+        (*_rules("life"), "tests/ocs/api/test_merges.py"),
+    ),
+    Mutant(
+        "refund-without-tags",
+        "A refund has none of the charging tags that its use had.",
+        (PlantedText("ocs/backoffice/refunds.py", "*as_terms(tags), as_term(given_back)", "as_term(given_back)"),),
+        ("tests/ocs/api/test_tags.py", "tests/ocs/api/test_refunds.py"),
+    ),
+    Mutant(
+        "dropped-with-a-wrong-closing",
+        "A month is dropped although it has other entries than it was closed with.",
+        (PlantedText("balances/ledger/dropping.py", "if changed is not None:", "if False:"),),
+        ("tests/balances/ledger/test_dropping.py",),
+    ),
+    Mutant(
+        "dropped-out-of-order",
+        "A month is dropped while an earlier one is there.",
+        (PlantedText("balances/ledger/dropping.py", "if earlier_ms is not None:", "if False:"),),
+        ("tests/balances/ledger/test_dropping.py",),
+    ),
 )

@@ -133,3 +133,29 @@ def test_another_zone_is_another_clock(opened: Opened) -> None:
     assert world.settings(clock=[3_600]) == "ok"
     world.start(ask(asked=10, by=PACKAGE))
     assert world.money == (1_000, 0)
+
+
+def test_hours_over_midnight_belong_to_the_day_they_begin_on(opened: Opened) -> None:
+    """It is Friday 08:00 in UTC. The hours are those of Friday, from 22:00 to 02:00 of the day after."""
+    world = opened(1_000)
+    number = world.account.next_bucket
+    hours = [WeekHours(1 << 4, 22 * 3_600, 26 * 3_600)]
+    world.post(
+        Posting(-1, Kind.OCTETS, 10, CounterAccount.TOP_UP, "night", priority=10, hours=hours),
+        clock=[0],
+    )
+    friday_h, saturday_h, sunday_h, next_friday_h = -8, 16, 40, 160
+    for after_h, paid in (
+        (0, 0),
+        (friday_h + 22, 1),
+        (saturday_h, 1),
+        (saturday_h + 2, 0),
+        (saturday_h + 22, 0),
+        (sunday_h + 1, 0),
+        (next_friday_h + 1, 0),
+        (next_friday_h + 23, 1),
+    ):
+        world.wait(START_MS + after_h * HOUR - world.now_ms)
+        before = world.bucket(number).amount
+        world.event(ask(asked=1, by=PACKAGE, whole=True, maximum=0), session=f"e;{after_h}")
+        assert before - world.bucket(number).amount == paid, after_h
