@@ -42,12 +42,12 @@ check: .venv/dev  ## format, lint, types, import arrows, rules about the code
 
 # Each process has a Valkey and a PostgreSQL of its own. `check` has run tests/shape.
 unit: .venv/dev
-	@$(call tests,-m "not serial and not fuzz" --ignore tests/shape $(ARGS))
+	@$(call tests,-m "not serial and not fuzz" --ignore tests/shape --dist worksteal $(ARGS))
 
 # The balances once more on Debian's Redis 7.0, which differs where it hurts (HINCRBY of "-0", no WAITAOF).
 redis: .venv/dev
 	@if command -v redis-server >/dev/null; then \
-	  $(call tests,-m "not serial and not fuzz" --store redis tests/balances $(ARGS)); \
+	  $(call tests,-m "not serial and not fuzz" --store redis --dist worksteal tests/balances $(ARGS)); \
 	else echo "no redis-server on PATH: the balance tests ran on Valkey only"; fi
 
 serial: .venv/dev

@@ -43,6 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--durability", choices=["always", "everysec"], default="everysec", help="appendfsync of the store")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On another store only those tests say anything new that ask for it."""
+    if config.getoption("--store") == "valkey":
+        return
+    asking = [one for one in items if isinstance(one, pytest.Function) and "valkey" in one.fixturenames]
+    config.hook.pytest_deselected(items=[*{*items}.difference(asking)])
+    items[:] = asking
+
+
 @pytest.fixture(scope="session")
 def server_dir() -> Iterator[Path]:
     """Where this worker's servers keep their data; short, for the sake of socket paths; gone at the end."""
