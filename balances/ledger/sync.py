@@ -12,7 +12,7 @@ from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer
 from balances.redis.primaries import Primary
 
 ENTRIES_MAX: Final = 32
-"""Entries of one shard in a step: 256 times this, and as much read ahead, is the most that is in memory at once."""
+"""Entries of one shard in a step: 256 times this is the most that is in memory at once."""
 
 TRIM_MARGIN: Final = 100
 """Records kept behind the cursor, so that there is always something to compare heads with."""

@@ -73,8 +73,10 @@ return redis.call('SET', KEYS[1], '1')
 """A plain SET is refused where memory is full, and settlements are answered there too."""
 
 
-def _as_it_is(words: Words) -> Callable[[bytes], bytes]:
-    """Packs a command that needs no epoch."""
+def _as_it_is(words: Words | bytes) -> Callable[[bytes], bytes]:
+    """Packs a command that needs no epoch, if it is not packed yet."""
+    if isinstance(words, bytes):
+        return lambda _epoch: words
     return lambda _epoch: pack_words(words)
 
 
@@ -586,12 +588,13 @@ class RedisConnection(asyncio.Protocol):
     async def _ask(self, *words: str | bytes) -> Any:
         return (await self._ask_all([words]))[0]
 
-    async def _ask_all(self, commands: Sequence[Sequence[str | bytes]], *, must: int = 1) -> list[Any]:
-        """Several, in one write and one answer. What any but the first `must` are refused with stands in the answer."""
+    async def _ask_all(self, commands: Sequence[Words | bytes], *, must: int = 1) -> list[Any]:
+        """Several, in one write and one answer; bytes: packed. What any but the first `must` are refused with stands in
+        the answer."""
         if self._transport is None:
             raise ConnectionError("connection lost")
         sent_ms = self._now_monotonic_ms()
-        calls = [FenceQuestion(_as_it_is(tuple(words)), None, sent_ms, QUESTION_MS, None, "") for words in commands]
+        calls = [FenceQuestion(_as_it_is(words), None, sent_ms, QUESTION_MS, None, "") for words in commands]
         for call in calls:
             self._put(call, b"")  # the time they have is looked at here
         replies: list[Any] = []
@@ -609,7 +612,12 @@ class RedisConnection(asyncio.Protocol):
         """Which shards are open here? Take or give up the fence accordingly."""
         began_ms = self._now_ms()
         asked_too, questions = list(self._asked_too), self._fence.questions
-        asked = [INFO, TIME, *questions, *(words for some, _ in asked_too for words in some)]
+        asked: list[Words | bytes] = [
+            INFO,
+            TIME,
+            *self._fence.packed,
+            *(words for some, _ in asked_too for words in some),
+        ]
         # A primary of a cluster may refuse what it says of one shard; a plain store has all, or is not ready (LOADING).
         info, now, *replies = await self._ask_all(asked, must=len(asked) if self._member is None else 2)
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from balances import keys
+from balances.redis.calls import pack_words
 
 INFO: Final = ("INFO", "replication")
 
@@ -56,6 +57,8 @@ class Fence:
             [("MGET", *names)] if self._together else [("GET", one) for one in names]
         )
         """What is asked of the server besides INFO."""
+        self.packed = [pack_words(words) for words in self.questions]
+        """The same as they stand on the wire: to pack names of 256 keys took most of a check."""
         self._said: tuple[Any, ...] = ()
         self._pass = Pass({}, None, SHUT)
 

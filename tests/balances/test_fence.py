@@ -22,6 +22,10 @@ def test_of_a_cluster_each_key_is_asked_for_alone() -> None:
     fence = Fence([3, 7], together=False)
     assert fence.questions == [("GET", "{s003}:published"), ("GET", "{s007}:published")]
     assert Fence([3, 7]).questions == [("MGET", "{s003}:published", "{s007}:published")]
+    assert fence.packed[1] == b"*2\r\n$3\r\nGET\r\n$16\r\n{s007}:published\r\n"
+    fence.own([9])
+    assert fence.packed == [b"*2\r\n$3\r\nGET\r\n$16\r\n{s009}:published\r\n"], "of what it has now"
+    fence.own([3, 7])
     moved = RuntimeError("MOVED 1 127.0.0.1:1")
     assert fence.judge(MASTER, [moved, b"abc 5"]).epochs == {"007": b"5"}
 
