@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
@@ -14,6 +15,8 @@ LimitAmount = Annotated[str, looks(r"\d{1,12}(\.\d{1,6})?", 'an amount such as "
 LimitUnit = Annotated[
     str, looks("([A-Z]{3}|octets|seconds|units)?", "a currency such as EUR, or octets, seconds, units", max_length=7)
 ]
+CALLER: Final = re.compile(r"[!-:<-~]{1,64}")
+"""Without `;`, which ends the caller in the names of a platform's sessions and events."""
 UNITS: Final = ("octets", "seconds", "units")
 
 

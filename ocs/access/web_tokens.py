@@ -13,10 +13,9 @@ from urllib.request import Request, urlopen
 import jwt
 from msgspec import Struct
 
-from ocs.access.roles import Authority, CallerRole, authority_of
+from ocs.access.roles import CALLER, Authority, CallerRole, authority_of
 
 LOOKS: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-CALLER: Final = re.compile(r"[!-~]{1,64}")
 KEYS_BYTES_MAX: Final = 1 << 20
 KEPT_MS: Final = 300_000
 """Keys are read again after so long, and when a token names one that is not among them;"""

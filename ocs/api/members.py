@@ -16,6 +16,8 @@ def each_once(text: bytes) -> None:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
     names = set()
     for name, _ in pairs:
         if name in names:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct, structs
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -235,25 +235,52 @@ async def perform(
     piece_s: longest wait for the next piece of a body that is streamed
     do:      carries it out, on the audit trail
     """
-    headers = request.headers
+    headers = heads_of(request.scope)
     sent = SentRequest(
         path=request.path_params,
         query=request.query_params.multi_items() if request.scope["query_string"] else [],
-        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
-        keys=headers.getlist("idempotency-key") or _made_key(operation),
-        if_match=headers.get("if-match"),
-        if_none_match=headers.get("if-none-match"),
-        body=await request.body() if operation.body is not None and not operation.streamed else b"",
+        media_type=headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower(),
+        keys=_keys(headers, request) or _made_key(operation),
+        if_match=_text(headers, b"if-match"),
+        if_none_match=_text(headers, b"if-none-match"),
+        body=await _whole(request.receive) if operation.body is not None and not operation.streamed else b"",
     )
     call = call_of(operation, backoffice, authority, sent)
-    if operation.live is not None and "text/event-stream" in headers.get("accept", ""):
-        return await operation.live(structs.replace(call, last_event_id=headers.get("last-event-id", "")))
+    if operation.live is not None and b"text/event-stream" in headers.get(b"accept", b""):
+        last = headers.get(b"last-event-id", b"").decode("latin-1")
+        return await operation.live(structs.replace(call, last_event_id=last))
     if operation.streamed:
         call = structs.replace(call, stream=_pieces(request, piece_s))
     elif operation.can_wait and operation.permission in backoffice.access.waiting:
         return await wait(call, sent, request.url.path)
     target = f"{request.method} {request.url.path}" if operation.audited else ""
     return response_of(operation, await do(call, target))
+
+
+def heads_of(scope: Scope) -> dict[bytes, bytes]:
+    """Headers by name in lower case; of several of one name the first."""
+    return dict(reversed(scope["headers"]))
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _keys(headers: dict[bytes, bytes], request: Request) -> list[str]:
+    return request.headers.getlist("idempotency-key") if b"idempotency-key" in headers else []
+
+
+async def _whole(receive: Receive) -> bytes:
+    """The body. Raises ClientDisconnect."""
+    pieces = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 def _made_key(operation: Operation) -> list[str]:
@@ -263,6 +290,8 @@ def _made_key(operation: Operation) -> list[str]:
 
 
 def response_of(operation: Operation, reply: ApiReply) -> Response:
+    if reply.version is None and not reply.headers and isinstance(reply.value, Struct):
+        return JsonResponse(encode(reply.value), reply.status)
     extra = dict(reply.headers)
     if reply.version is not None:
         extra["ETag"] = f'"{reply.version}"'
@@ -283,6 +312,14 @@ async def _pieces(request: Request, piece_s: float) -> AsyncIterator[bytes]:
             except TimeoutError:
                 raise Problem("malformed", f"nothing more came within {piece_s:g} s") from None
             yield piece
+
+
+class JsonResponse(Response):
+    """Most of all answers: no header but those of its body, which starlette would encode anew each time."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.body, self.status_code, self.media_type, self.background = body, status, "application/json", None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
 
 
 class StreamedResponse(Response):

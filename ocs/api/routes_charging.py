@@ -26,7 +26,7 @@ ToRequest = Callable[[Any, PlatformCall, Services], ChargingRequest]
 
 
 async def start_charging(call: ApiCall) -> ApiReply:
-    return msgspec.structs.replace(await _charged(call, translate.started), status=201)
+    return await _charged(call, translate.started, HTTPStatus.CREATED)
 
 
 async def update_charging(call: ApiCall) -> ApiReply:
@@ -41,13 +41,13 @@ async def charge_event(call: ApiCall) -> ApiReply:
     return await _charged(call, translate.event)
 
 
-async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
+async def _charged(call: ApiCall, to_request: ToRequest, status: int = HTTPStatus.OK) -> ApiReply:
     """A refusal of all of it is a problem document that has the members of the answer too."""
     desk, heard_us = call.backoffice.charging, monotonic_us()
     if desk is None:
         raise Unavailable("this process does not charge")
-    platform = PlatformCall(call.caller, idempotency_key(call.key) if call.key else "", call.path.get("id", ""))
-    platform = platform._replace(tags=call.backoffice.tags)
+    key = idempotency_key(call.key) if call.key else ""
+    platform = PlatformCall(call.caller, key, call.path.get("id", ""), call.backoffice.tags)
     try:
         request = to_request(call.body, platform, desk.services)
     except UnusableBody as why:
@@ -68,7 +68,7 @@ async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
     row = OUTCOMES[answer.result]
     if row.http >= HTTPStatus.BAD_REQUEST:
         raise Problem(f"{CHARGING}{reply.result}", translate.why_not(request, answer), **msgspec.structs.asdict(reply))
-    return ApiReply(reply)
+    return ApiReply(reply, status)
 
 
 BOX: Final = {"service": "generic", "identity": "msisdn:491700000001"}
@@ -101,7 +101,7 @@ EVENTS: Final = {
         "lines": [{"rating_group": 40, "service_id": 31, "requested": {"units": 1}}],
     },
     "IPTV: it did not play, the money goes back": BOX
-    | {"action": "refund", "refund_token": "event http:iptv;event;order-991 0", "lines": [{"rating_group": 40}]},
+    | {"action": "refund", "refund_token": "event http:admin;event;order-991 0", "lines": [{"rating_group": 40}]},
     "PBX: what would a call cost": CALL
     | {"action": "price", "facts": FACTS, "lines": [{"requested": {"seconds": 60}}]},
 }

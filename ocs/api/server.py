@@ -74,7 +74,7 @@ from ocs.api.auth import Callers
 from ocs.api.docs import HEADERS, assets, page
 from ocs.api.live import CUT, LEAVE
 from ocs.api.openapi import openapi
-from ocs.api.operation import Operation, perform
+from ocs.api.operation import Operation, heads_of, perform
 from ocs.api.path_index import PathIndex
 from ocs.api.problems import Problem, problem_of, refusal_of
 from ocs.api.waiting import wait
@@ -216,7 +216,7 @@ def _endpoint(
             if not operation.open:
                 address = request.client.host if request.client is not None else ""
                 names = request.scope.get(CERTIFIED, frozenset())
-                authority = await callers.authority(request.headers.get("authorization"), address, names)
+                authority = await callers.authority(_authorization(request), address, names)
                 rate = authority.rate(http.rate_max)
                 if rate and (wait_s := rates.wait_s(authority.caller, rate, monotonic_us() / 1e6)):
                     why = f"{authority.caller} may make {rate} requests a second"
@@ -240,6 +240,11 @@ def _endpoint(
             return answer(request, problem_of(trouble))
 
     return endpoint
+
+
+def _authorization(request: Request) -> str | None:
+    given = heads_of(request.scope).get(b"authorization")
+    return None if given is None else given.decode("latin-1")
 
 
 def _counted(endpoint: Endpoint, methods: dict[str, Operation], meter: Meter) -> Endpoint:
@@ -327,7 +332,8 @@ class _Limits:
 
         scope[LEAVE] = leave
         try:
-            await self._answer(scope, _Counted(receive, body_bytes_max), send)
+            # What says its length has no more than that: the parser sees to it.
+            await self._answer(scope, receive if length is not None else _Counted(receive, body_bytes_max), send)
         finally:
             leave()
 
@@ -354,13 +360,9 @@ class _Limits:
 
 def _length(scope: Scope) -> int | None:
     """Of the body, as its head says; None: it says nothing, and what comes is counted."""
-    chunked, length = False, b"0"
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = value
-        elif name == b"transfer-encoding":
-            chunked = True
-    return int(length) if length.isdigit() and not chunked else None
+    headers = heads_of(scope)
+    length = headers.get(b"content-length", b"0")
+    return int(length) if length.isdigit() and b"transfer-encoding" not in headers else None
 
 
 def too_large(most: int) -> Problem:
@@ -400,6 +402,8 @@ async def serving(
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=bool(http.proxies),
+        forwarded_allow_ips=list(http.proxies),
         timeout_graceful_shutdown=5,
         http=cast(type[_Protocol], partial(_Protocol, room, http)),
     )
@@ -448,8 +452,7 @@ class _Protocol(HttpToolsProtocol):
         self.scope[CERTIFIED] = self._certified  # type: ignore[typeddict-unknown-key]
         self.scope[CUT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
-        # A body of any length has a time limit for each of its pieces, kept by the operation that reads them.
-        self._within(None if self.scope["path"] in STREAMED else self._http.body_s)
+        self._within(None)
 
     def on_message_complete(self) -> None:
         self._in_head, self._ended = True, True
@@ -468,11 +471,18 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._ended = False
         super().data_received(data)
+        if not self._in_head:
+            self._wait_for_body()
         self._head_bytes = self._head_bytes + len(data) if self._in_head and not self._ended else 0
         if self._head_bytes > HEAD_BYTES_MAX:
             self.transport.abort()
         elif self._head_bytes and self._limit is None:  # the next head has begun
             self._within(self._http.head_s)
+
+    def _wait_for_body(self) -> None:
+        """A body of any length has a time limit for each of its pieces, kept by the operation that reads them."""
+        if self._limit is None and self.scope["path"] not in STREAMED:
+            self._within(self._http.body_s)
 
     def _within(self, seconds: float | None) -> None:
         """What has begun must be here by then."""

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from ocs.access.permissions import can_wait, matching
-from ocs.access.roles import SHIPPED, CallerRole
+from ocs.access.roles import CALLER, SHIPPED, CallerRole
 from ocs.config.table import ConfigTable, Name, Seconds
 from ocs.config.values import Secret
 from ocs.patterns import looks
@@ -23,6 +23,10 @@ class CertifiedCaller(ConfigTable, frozen=True):
     """Name (DNS, or common name where there is no other) in the certificate."""
     caller: Name
     roles: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if not CALLER.fullmatch(self.caller):
+            raise ValueError("caller of 1 to 64 visible ASCII characters, and no `;`")
 
 
 class JsonWebTokens(ConfigTable, frozen=True):

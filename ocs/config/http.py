@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ocs.config.table import ConfigTable, Milliseconds, Octets
-from ocs.config.values import Listen
+from ocs.config.values import Listen, networks
 
 
 class Http(ConfigTable, frozen=True):
@@ -21,6 +21,9 @@ class Http(ConfigTable, frozen=True):
     """Connections; for one more, the one that has been silent for longest is closed."""
     address_connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 500
     """The same for those of one address."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of reverse proxies. Who comes through one is who its X-Forwarded-For says (audit trail,
+    lock-out of vouchers); from any other address that header is ignored, or anybody could name another's address."""
     head_s: Annotated[int, Meta(ge=1, le=600)] = 10
     """A head that is not complete by then ends the connection."""
     body_s: Annotated[int, Meta(ge=1, le=3_600)] = 60
@@ -36,6 +39,7 @@ class Http(ConfigTable, frozen=True):
     """Authorities of clients' certificates: who shows one is the caller that `access.certificates` names."""
 
     def __post_init__(self) -> None:
+        networks(self.proxies)
         if bool(self.tls_cert) != bool(self.tls_key) or (self.tls_client_ca and not self.tls_cert):
             raise ValueError("tls_cert and tls_key together, and both beside tls_client_ca")
 

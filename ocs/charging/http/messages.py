@@ -98,6 +98,10 @@ class StatedFacts(StatedForm, frozen=True, kw_only=True):
     """What else the network tells, as tariffs name it: `name=value;name=value`."""
 
 
+NOTHING_STATED: Final = StatedFacts()
+"""What a message without `facts` has."""
+
+
 class StatedLine(StatedForm, frozen=True, kw_only=True):
     """One thing that is granted and reported by itself: a channel, a title, a direction of a call."""
 
@@ -127,7 +131,7 @@ class ChargingMessage(StatedForm, frozen=True, kw_only=True):
     """When it happened; when the request arrives, unless given."""
     currency: Annotated[str, looks("[A-Z]{3}", 'three capital letters such as "EUR"')] | None = None
     """Of amounts of money; that of the account unless given."""
-    facts: StatedFacts = StatedFacts()
+    facts: StatedFacts = NOTHING_STATED
     tags: UseTags = {}
     """In a session, those that were told last."""
 

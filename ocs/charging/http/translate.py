@@ -20,6 +20,7 @@ from balances.structs.charge import Action, Phase, Result
 from ocs.charging.currencies import CODES, NUMBERS
 from ocs.charging.decide import has_use
 from ocs.charging.http.messages import (
+    NOTHING_STATED,
     ChargedLine,
     ChargingEvent,
     ChargingMessage,
@@ -93,6 +94,11 @@ class PlatformCall(NamedTuple):
         return CLIENT + self.caller
 
     @property
+    def debits(self) -> str:
+        """What the refund tokens of its own debits begin with: what others sold the back office gives back."""
+        return f"event {part(self.named('event;'))}"
+
+    @property
     def message(self) -> int:
         return int.from_bytes(blake2b(self.key.encode(), digest_size=6).digest()) if self.key else 0
 
@@ -142,9 +148,16 @@ def event(body: ChargingEvent, call: PlatformCall, services: Services) -> Chargi
     action = ACTIONS[body.action]
     if (body.refund_token is not None) != (action is Action.REFUND):
         raise UnusableBody("refund_token", "expected with a refund, and only there")
+    if body.refund_token is not None and not body.refund_token.startswith(call.debits):
+        raise UnusableBody("refund_token", "of no debit of yours; the back office gives back what others debited")
     moves = action in (Action.DEBIT, Action.REFUND)
     key = RequestKey(call.named(f"event;{call.key}"), message=call.message, resend=moves and body.time is None)
     return _request(body, Phase.EVENT, key, _who(body), call, services, action, (body.refund_token or "").encode())
+
+
+@lru_cache(64)
+def _nothing_stated(service: str) -> Inputs:
+    return inputs_of(service, NOTHING_STATED, tags="")
 
 
 @lru_cache(1_024)
@@ -186,7 +199,9 @@ def _request(
 
 
 def _facts(body: ChargingMessage, call: PlatformCall) -> Inputs:
-    tags = _tags(body, call)
+    tags = _tags(body, call) if body.tags else ""
+    if not tags and body.facts is NOTHING_STATED:
+        return _nothing_stated(body.service)
     try:
         return _inputs(body.service, body.facts, tags)
     except ValueError as why:
@@ -212,11 +227,17 @@ def _who(body: ChargingMessage, *, needed: bool = True) -> tuple[str, ...]:
             raise UnusableBody("subscriber", "expected it, or an identity")
         return ()
     try:
-        identity = canonical(body.identity)
+        return _spelled(body.identity)
     except ValueError as why:
         raise UnusableBody("identity", str(why)) from None
-    number = number_in(identity) if identity.startswith("sip:") else ""
-    return (identity, number) if number else (identity,)
+
+
+@lru_cache(4_096)
+def _spelled(identity: str) -> tuple[str, ...]:
+    """Kept, because each report of a session says it again. Raises ValueError."""
+    found = canonical(identity)
+    number = number_in(found) if found.startswith("sip:") else ""
+    return (found, number) if number else (found,)
 
 
 def _ms_of(text: str | None) -> int | None:
@@ -254,18 +275,23 @@ def _line(stated: StatedLine, reading: AmountReading, where: str) -> AskedLine:
 
 def _units(stated: StatedUnits, reading: AmountReading, where: str, *, used: bool) -> tuple[Units, MoneyAmount | None]:
     """More than can be counted is a large wish; of an event it would be another amount, so that is refused."""
-    stated_of = {"octets": stated.octets, "seconds": stated.seconds, "units": stated.units}
-    counts: dict[str, int | None] = {}
-    for name, count in stated_of.items():
-        most = SECONDS_MAX if name == "seconds" else EXACT_MAX
-        if count is not None and count > most and reading.phase is Phase.EVENT:
-            raise UnusableBody(f"{where}.{name}", f"at most {most}")
-        counts[name] = None if count is None else min(count, most)
-    octets, seconds, units = counts["octets"], counts["seconds"], counts["units"]
+    octets, seconds, units = stated.octets, stated.seconds, stated.units
+    if octets is not None and octets > EXACT_MAX:
+        octets = _most(EXACT_MAX, reading, f"{where}.octets")
+    if seconds is not None and seconds > SECONDS_MAX:
+        seconds = _most(SECONDS_MAX, reading, f"{where}.seconds")
+    if units is not None and units > EXACT_MAX:
+        units = _most(EXACT_MAX, reading, f"{where}.units")
     if stated.money is None:
         return Units(None, octets, seconds, units), None
     micro, odd = _micro(stated.money, reading, where, used=used)
     return Units(micro, octets, seconds, units), odd
+
+
+def _most(most: int, reading: AmountReading, where: str) -> int:
+    if reading.phase is Phase.EVENT:
+        raise UnusableBody(where, f"at most {most}")
+    return most
 
 
 def _micro(text: str, reading: AmountReading, where: str, *, used: bool) -> tuple[int, MoneyAmount | None]:
@@ -290,8 +316,11 @@ def _micro(text: str, reading: AmountReading, where: str, *, used: bool) -> tupl
 # ---- the answer
 
 
+WORDS: Final = {result: result.name.lower().replace("_", "-") for result in Result}
+
+
 def word(result: Result) -> str:
-    return result.name.lower().replace("_", "-")
+    return WORDS[result]
 
 
 def reply_of(named: str, request: ChargingRequest, answer: ChargingAnswer) -> ChargingReply:
@@ -331,10 +360,10 @@ def _aside(request: ChargingRequest, answer: ChargingAnswer) -> list[bool]:
 
 
 def _is_aside(asked: AskedLine, line: GrantedLine) -> bool:
+    if not line.counts:
+        return False
     reported = [(used.units.money, used.units.octets, used.units.seconds, used.units.units) for used in asked.used]
-    used = [any(amounts) for amounts in reported]
-    counted = [any(amounts[unit] is not None for unit in line.counts) for amounts in reported]
-    return bool(line.counts) and any(one and not other for one, other in zip(used, counted, strict=True))
+    return any(any(amounts) and all(amounts[unit] is None for unit in line.counts) for amounts in reported)
 
 
 def _answered(line: GrantedLine, set_aside: bool) -> ChargedLine:

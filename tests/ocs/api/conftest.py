@@ -12,6 +12,9 @@ from ocs.config.http import Http
 from tests.ocs.api_harness import TOKEN, ApiHarness, api_harness
 from tests.servers import Servers
 
+START_S = 300
+"""Generous: it makes a database, beside other tests on the same cores."""
+
 
 @pytest.fixture
 async def harness(servers: Servers) -> AsyncIterator[ApiHarness]:
@@ -28,6 +31,12 @@ def address(servers: Servers) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
+        try:
+            await serve_until_told()
+        finally:
+            up.set()  # a server that cannot start is known at once
+
+    async def serve_until_told() -> None:
         async with api_harness(servers) as harness:
             await fill(harness)
             app = application(harness.backoffice, Callers({TOKEN: "admin"}), Http())
@@ -41,7 +50,8 @@ def address(servers: Servers) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert up.wait(30)
+    assert up.wait(START_S), "the server did not start"
+    assert where, "the server ended before it served: see the exception of its thread"
     yield where[0]
     loop.call_soon_threadsafe(stop.set)
     thread.join()

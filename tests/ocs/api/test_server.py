@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from balances import keys
 from ocs.api.auth import Callers, EmptyToken, token_of
@@ -195,3 +197,32 @@ async def test_too_many_at_once(harness: ApiHarness) -> None:
     assert sorted(answer.status_code for answer in both) == [200, 503, 503, 503, 503]
     busy = next(answer for answer in both if answer.status_code == 503)
     assert (busy.json()["type"], busy.headers["retry-after"]) == ("urn:ocs:problem:busy", "1")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seen"), [((), "127.0.0.1"), (("127.0.0.0/8",), "10.9.8.7"), (("10.0.0.1",), "127.0.0.1")]
+)
+async def test_only_a_proxy_says_from_where_a_request_came(proxies: tuple[str, ...], seen: str) -> None:
+    async def tell(scope: Scope, _receive: Receive, send: Send) -> None:
+        await Response(scope["client"][0])(scope, _receive, send)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with serving(tell, listener, Http(proxies=proxies)), httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            said = await client.get(url, headers={"x-forwarded-for": "10.9.8.7"}, timeout=60)
+    assert said.text == seen
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b'{"currency"'])
+async def test_a_body_that_never_comes_ends_the_connection(harness: ApiHarness, sent: bytes) -> None:
+    app = application(harness.backoffice, Callers({TOKEN: "admin"}), Http())
+    head = f"PUT /v1/accounts/a1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 20\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with serving(app, listener, Http(body_s=1)):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(head.encode()[:30])
+            await writer.drain()
+            writer.write(head.encode()[30:] + sent)
+            async with asyncio.timeout(120):
+                assert await reader.read() == b""
+            writer.close()

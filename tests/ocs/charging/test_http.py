@@ -180,6 +180,22 @@ def test_lines_are_granted_and_refused_by_themselves() -> None:
     assert refused["balance"] == "0.00"
 
 
+@pytest.mark.parametrize("caller", ["vod", "ipt", "iptv2", "iptv;event"])
+def test_a_platform_gives_back_nothing_that_another_one_debited(caller: str) -> None:
+    world = World()
+    paid = asked(world, "event", {"service": "sms"}, "vod-1")
+    assert isinstance(paid, dict)
+    back = {"service": "sms", "action": "refund", "refund_token": paid["refund_token"]}
+    with pytest.raises(UnusableBody) as refused:
+        asked(world, "event", back, "back", caller=caller)
+    assert refused.value.field == "refund_token"
+    assert world.balance() == 20 * EURO - 70_000
+    with pytest.raises(UnusableBody):  # what a Diameter client debited
+        asked(world, "event", back | {"refund_token": "event gw.example.net;1;2 0"}, "back")
+    assert isinstance(asked(world, "event", back, "back"), dict)
+    assert world.balance() == 20 * EURO
+
+
 def test_events_are_debited_and_given_back_once() -> None:
     world = World()
     title = {"service": "sms", "time": "2023-11-14T22:13:20Z"}
