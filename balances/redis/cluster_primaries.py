@@ -40,7 +40,7 @@ class ClusterPrimaries:
         for place in topology.places:
             shards = frozenset(topology.shards_of(place))
             if shards:
-                name, client = f"{place.host}:{place.port}", self._client(place)
+                name, client = str(place), self._client(place)
                 found.append(Primary(name, client, shards, topology.epochs[place], clustered=True))
         self._all = tuple(found)
         self._retired += [self._clients.pop(gone) for gone in self._clients.keys() - set(topology.places)]

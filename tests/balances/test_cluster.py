@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -251,3 +252,50 @@ async def test_what_is_projected_is_marked_on_every_primary(cluster: LiveCluster
         await store.complete(9)
     await primaries.close()
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    "announced",
+    [
+        {"cluster-announce-hostname": "localhost", "cluster-preferred-endpoint-type": "hostname"},
+        {"bind": "127.0.0.1 ::1", "cluster-announce-ip": "::1"},
+    ],
+    ids=["names", "IPv6"],
+)
+async def test_nodes_that_announce_themselves_otherwise(tmp_path: Path, announced: dict[str, str]) -> None:
+    """By name, or with an IPv6 address: in CLUSTER SLOTS, and in MOVED."""
+    cluster = LiveCluster(tmp_path, replicas=0, settings=announced)
+    try:
+        url = await asyncio.to_thread(cluster.start)
+        for server in cluster.servers:
+            publish(cluster, server, 1)
+        primaries = ClusterPrimaries(StoreAddress(url))
+        await primaries.look()
+        host = "[::1]" if "bind" in announced else "localhost"
+        assert {one.name for one in primaries.all()} == {f"{host}:{server.port}" for server in cluster.servers}
+        await primaries.close()
+        made = ClusterLink(url, now_ms=now_ms)
+        await made.start(PATIENCE_S)
+        store, opening = Store(made), AccountOpening(raw_of(pack(fresh_account("a", "EUR"))), [], [], now_ms(), "open")
+        for account in ACCOUNTS:
+            assert (await store.open(account, opening).wait()).status == "ok"
+        shard = keys.shard_of(ACCOUNTS[0])
+        source = cluster.primary_of(shard)
+        target = next(one for one in cluster.servers if one is not source)
+        slot = SHARD_SLOTS[shard]
+        source.client.execute_command(
+            "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.node_id(target)
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            while cluster.primary_of(shard) is not target:
+                await asyncio.sleep(0.05)
+        publish(cluster, target, 2)
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with contextlib.suppress(Lost, NotSent):
+                    assert (await store.open(ACCOUNTS[0], opening).wait()).status == "exists"
+                    break
+                await asyncio.sleep(0.05)
+        await made.stop()
+    finally:
+        await asyncio.to_thread(cluster.stop)

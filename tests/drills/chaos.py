@@ -70,7 +70,7 @@ class Chaos:
                 f"redis.url={await asyncio.to_thread(self.store.start)}",
                 f"postgres.dsn={await asyncio.to_thread(self.postgres.start)}",
             )
-            everywhere = (f"durability={self.store.durability}", "log.format=json")
+            everywhere = (f"durability={self.store.durability}", "log.format=json", *self.store.settings)
             self.hosts = [
                 DrillHost("a", stores, "host.name=a", "workers=2", *everywhere),
                 DrillHost("b", stores, "host.name=b", 'host.roles=["worker","keeper"]', *everywhere),

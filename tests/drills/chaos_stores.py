@@ -34,6 +34,8 @@ Happening = Callable[[], Awaitable[str]]
 
 class ChaosStore(ABC):
     durability: ClassVar[str]
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Of the hosts besides."""
 
     def __init__(self, home: Path, chance: Random) -> None:
         self.chance = chance
@@ -93,6 +95,8 @@ class PlainStore(ChaosStore):
 
 class _ManyServers(ChaosStore):
     durability = "replicated"
+    settings = ('redis.accept_risks=["replicas"]',)
+    """A host that starts while a primary has no replica refuses otherwise, and would have to be started again."""
     SETTINGS: ClassVar = {"maxmemory": "256mb", "min-replicas-to-write": "1", "min-replicas-max-lag": "2"}
 
     servers: Sequence[ClusterServer]
