@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,23 +115,41 @@ async def test_what_is_seen_of_a_subscriber(tmp_path: Path) -> None:
         assert by_template > 0
         pcap = tmp_path / "seen.pcap"
         trace = tracing(server, tmp_path, "--subscriber", "+49 170 0000001", "--pcap", str(pcap), "--json")
-        seen = asyncio.create_task(asyncio.to_thread(trace.stdout.readline))  # type: ignore[union-attr]
+        lines: list[dict[str, Any]] = []
+        reading = threading.Thread(target=lambda: lines.extend(map(json.loads, trace.stdout)), daemon=True)  # type: ignore[arg-type]
+        reading.start()
         number = 0
-        while not seen.done():  # until the worker of the gateway has looked who traces
-            number += 1
-            await gateway.session(ANNA, f"probe;1;{number}")
-            await asyncio.wait((seen,), timeout=0.2)
+
+        async def until_seen(protocol: str, ask: Callable[[int], Awaitable[object]]) -> None:
+            """Each process looks for itself who traces, and tells for itself."""
+            nonlocal number
+            async with asyncio.timeout(240):
+                while not any(one["protocol"] == protocol for one in lines):
+                    number += 1
+                    await ask(number)
+                    await asyncio.sleep(0.2)
+
+        def charge(number: int) -> None:
+            body = {
+                "service": "data",
+                "identity": f"msisdn:{ANNA}",
+                "id": f"box-{number}",
+                "lines": [{"requested": {}}],
+            }
+            asked(server, "POST", "charging/sessions", body, **{"Idempotency-Key": f"traced-{number}"})
+
+        login = access(PASSWORD, User_Name=ANNA).octets
+        await until_seen("diameter", lambda number: gateway.session(ANNA, f"probe;1;{number}"))
         await gateway.session(OTHER, "other;1;1")
         await gateway.session(ANNA, SESSION)
-        await asyncio.to_thread(udp, server, "radius_auth", access(PASSWORD, User_Name=ANNA).octets)
-        charge = {"service": "data", "identity": f"msisdn:{ANNA}", "id": "box-1", "lines": [{"requested": {}}]}
-        host = "traced-over-http"
-        asked(server, "POST", "charging/sessions", charge, **{"Idempotency-Key": host})
-        lines = [json.loads(seen.result())]
-        while lines[-1]["protocol"] != "http":
-            lines.append(json.loads(await asyncio.to_thread(trace.stdout.readline)))  # type: ignore[union-attr]
+        await until_seen("radius", lambda _: asyncio.to_thread(udp, server, "radius_auth", login))
+        await until_seen("http", lambda number: asyncio.to_thread(charge, number))
+        async with asyncio.timeout(240):
+            while sum(one["session"] == SESSION for one in lines) < UPDATES + 2:
+                await asyncio.sleep(0.05)
         assert [one["caller"] for one in asked(server, "GET", "traces")["items"]] == ["admin"]
         trace.send_signal(2)
+        await asyncio.to_thread(reading.join, 60)
         _, said = trace.communicate(timeout=60)
         assert trace.returncode == 0
         assert "tell Wireshark what port" in said
@@ -176,14 +196,14 @@ def _check_decisions(lines: list[dict[str, Any]]) -> None:
 
 def _check_others(lines: list[dict[str, Any]]) -> None:
     assert not [one for one in lines if OTHER in json.dumps(one) or one["session"] == "other;1;1"]
-    (login,) = [one for one in lines if one["protocol"] == "radius"]
-    assert PASSWORD not in json.dumps(login)
-    assert "    User-Password" not in login["request"]["decoded"]
-    assert "  User-Password (hidden)" in login["request"]["decoded"]
-    assert login["answer"]["decoded"][0].startswith("Access-Reject")
-    http = lines[-1]
-    assert '"id":"box-1"' in http["request"]["decoded"][0]
-    assert http["calls"][0]["status"] == "ok"
+    for login in (one for one in lines if one["protocol"] == "radius"):
+        assert PASSWORD not in json.dumps(login)
+        assert "    User-Password" not in login["request"]["decoded"]
+        assert "  User-Password (hidden)" in login["request"]["decoded"]
+        assert login["answer"]["decoded"][0].startswith("Access-Reject")
+    for http in (one for one in lines if one["protocol"] == "http"):
+        assert '"id":"box-' in http["request"]["decoded"][0]
+        assert http["calls"][0]["status"] == "ok"
 
 
 def _check_capture(server: RunningServer, pcap: Path) -> None:
@@ -195,6 +215,7 @@ def _check_capture(server: RunningServer, pcap: Path) -> None:
     rows = [line.split("\t") for line in text.splitlines()]
     numbers = [row[2] for row in rows if row[1] == SESSION and row[0] == str(diameter)]
     assert numbers == [str(number) for number in range(UPDATES + 2)]
-    assert [row[3] for row in rows if row[3]] == ["1", "3"]
+    codes = [row[3] for row in rows if row[3]]
+    assert codes == ["1", "3"] * (len(codes) // 2) != []
     assert ANNA in [row[4] for row in rows]
     assert PASSWORD.encode() not in pcap.read_bytes()

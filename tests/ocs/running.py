@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.servers import ROOT
 
-READY_S = 60
+READY_S = 240
 EVERYWHERE = ("diameter.listen", "http.listen", "metrics.listen", "radius.auth_listen", "radius.acct_listen")
 """Keys of all listeners."""
 
