@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balances.ledger.terms import tags_in
 from balances.structs.account import MAIN
 from balances.structs.charge import Action, Outcome, Result
 from balances.structs.session import RoundedSum
@@ -287,3 +288,35 @@ def test_the_sum_is_exact(opened: Opened) -> None:
     exact = 3 * -(-Fraction(13, 3) // 1)
     assert world.session().sums == [RoundedSum(10, HALF_UP, int(exact))]
     assert world.money == (1_000 - 20, 0)
+
+
+# --- charging tags
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_tags_come_to_adds_up_to_the_rounded_sum(opened: Opened, seed: int) -> None:
+    """Each entry has the tags of the line that it charges, and the entries of a line are what it was told to cost."""
+    rng = Random(seed)
+    to, rounding, start = rng.choice((7, 10, 1_000)), rng.choice(list(SumRounding)), 10_000_000
+    world = opened(start)
+    for _ in range(rng.randrange(3)):
+        start += world.bucket(world.grant_bucket(Kind.MONEY, rng.randrange(1, 200))).amount
+    bys = {rg: with_session(random_ladder(rng, counters=False), to, rounding) for rg in (10, 20, 30)}
+    bys = {rg: msgspec.structs.replace(by, terms=f"tag.product=p{rg}") for rg, by in bys.items()}
+    plain = {rg: msgspec.structs.replace(by, sum_to=0) for rg, by in bys.items()}
+    slowly = {rg: Blockwise(by, BlockwiseFunds([(Kind.MONEY, "", start)]), {}, 0, 0) for rg, by in plain.items()}
+    told = {f"p{rg}": 0 for rg in bys}
+    world.start(*(ask(rg, 50, by=by) for rg, by in bys.items()))
+    for _ in range(rng.randrange(2, 8)):
+        used = {rg: rng.randrange(1, 60) for rg in rng.sample(sorted(bys), rng.randrange(1, 4))}
+        for line in world.update(*(ask(rg, 50, used=used[rg], by=bys[rg]) for rg in used)).lines:
+            told[f"p{line.rating_group}"] += line.cost
+        for rg, units in used.items():
+            slowly[rg].use(units)
+        by_tag = dict.fromkeys(told, 0)
+        for record in world.records:
+            for entry in record.entries:
+                if entry.why == "usage":
+                    by_tag[tags_in(record.usages[entry.line].terms)["product"]] -= entry.amount
+        assert by_tag == told
+        assert sum(by_tag.values()) == multiple(sum(one.cost for one in slowly.values()), to, rounding)
