@@ -92,7 +92,9 @@ async def project(pool: Pool, store: ProjectedStore, tell: Tell) -> int:
     """Bring Redis up to the master data; returns the change number it is complete to."""
     # Everything on one connection: those that wait for their turn must not keep the one that runs from a second.
     async with pool.acquire() as db:
-        newest = await db.fetchval("SELECT change FROM master")
+        newest, older_by = await db.fetchrow("SELECT change, older_by FROM master")
+        if older_by is not None:
+            raise _older(older_by)
         if await store.progress() == (newest, newest):  # the usual case, and no write
             return int(newest)
         async with turn(db, LOCK):
@@ -122,6 +124,14 @@ class Projector:
         return await self._project()
 
 
+def _older(changes: int) -> PostgresOlder:
+    return PostgresOlder(
+        f"the live store has {changes} changes of master data that PostgreSQL lacks: it was put back from"
+        " a backup, or a standby that lagged was promoted. Charging goes on, nothing is projected: run"
+        " `ocs ledger recover` (docs/backup.md)"
+    )
+
+
 class _Run:
     def __init__(self, db: Connection, store: ProjectedStore, tell: Tell) -> None:
         self.db = db
@@ -129,14 +139,17 @@ class _Run:
         self.tell = tell
 
     async def run(self) -> int:
-        newest: int = await self.db.fetchval("SELECT change FROM master")
+        newest: int
+        newest, older_by = await self.db.fetchrow("SELECT change, older_by FROM master")
+        if older_by is not None:
+            raise _older(older_by)
         projected, told = await self.store.progress()
         done = min(projected or 0, told or 0)
         if done > newest:  # nothing is written over what only the live store knows
-            raise PostgresOlder(
-                f"the live store has {done - newest} changes of master data that PostgreSQL lacks: it was put back from"
-                " a backup. Charging goes on, nothing is projected: run `ocs ledger recover` (docs/backup.md)"
-            )
+            # It stays so until a person has said so: changes that follow have numbers of their own, above those that
+            # are lost, so as many of them as were lost do not pass for these.
+            await self.db.execute("UPDATE master SET older_by = $1 - change, change = $1 WHERE change < $1", done)
+            raise _older(done - newest)
         if done == newest and projected is not None:
             return done
         await self._profiles(done)

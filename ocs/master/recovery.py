@@ -55,7 +55,8 @@ class MasterRecovery(msgspec.Struct):
 async def ahead(pool: Pool, store: ProjectedStore) -> int:
     """By how many changes of master data the live store is ahead of PostgreSQL; 0: it is not."""
     projected, told = await store.progress()
-    return max(0, min(projected or 0, told or 0) - int(await pool.fetchval("SELECT change FROM master")))
+    change, older_by = await pool.fetchrow("SELECT change, older_by FROM master")
+    return int(older_by or max(0, min(projected or 0, told or 0) - change))
 
 
 async def bring_back(pool: Pool, redis: Redis, now_ms: int, *, dry_run: bool) -> MasterRecovery:
@@ -75,7 +76,7 @@ async def bring_back(pool: Pool, redis: Redis, now_ms: int, *, dry_run: bool) ->
     if not dry_run:
         # Numbers go on above the highest one that an account was told.
         newest = max(int(number or 0) for number in await values(store, [keys.PROJECTED, TOLD]))
-        await pool.execute("UPDATE master SET change = greatest(change, $1) + 1", newest)
+        await pool.execute("UPDATE master SET change = greatest(change, $1) + 1, older_by = NULL", newest)
         await store.unlink(keys.PROJECTED, TOLD)
     return done
 

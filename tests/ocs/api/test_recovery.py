@@ -99,6 +99,7 @@ async def test_what_the_live_store_has_is_brought_back(
     done = await recover(harness)
     assert (done["accounts"], done["subscribers"], done["tariffs"]) == (1, 1, 1)
     assert (done["gaps"], done["voucher_claims"]) == (2 if trimmed else 0, 1)
+    # A grant comes with the entry that is copied again, else with the answer.
     assert (done["refund_grants"], done["answers"]) == ((1, 2) if trimmed else (0, 0))
     assert [await balance(harness, account) for account in ("a1", "a2")] == before
     assert (await verify(harness.redis, harness.pool)).findings == []
