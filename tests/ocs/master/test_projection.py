@@ -179,7 +179,7 @@ async def test_postgres_went_back(harness: ApiHarness) -> None:
     before = await accounts_of(harness)
     await harness.pool.execute("DELETE FROM assignments; DELETE FROM identities; DELETE FROM subscribers")
     await harness.pool.execute("UPDATE master SET change = 1")
-    with pytest.raises(PostgresOlder, match="has 3 changes|has 4 changes|has 5 changes") as told:
+    with pytest.raises(PostgresOlder) as told:
         await run(harness)
     assert await accounts_of(harness) == before != {}
     # However many changes come after it: they do not pass for those that are lost.
