@@ -14,6 +14,7 @@ from ocs.cli.output import say
 
 if TYPE_CHECKING:
     from ocs.config.tree import Config
+    from ocs.processes.handover import Left
     from ocs.processes.supervisor import Addresses
 
 
@@ -46,9 +47,13 @@ def run(config: Path | None, data: Path | None, demo: bool, roles: str | None, s
     """Serve: all roles in one go unless some are chosen, stores embedded unless configured. Ctrl-C stops cleanly."""
     from ocs.api.auth import EmptyToken, token_of
     from ocs.cli.effects import unsafe, without_effect
-    from ocs.processes import supervisor
+    from ocs.processes import handover, supervisor
 
+    left = handover.found()
     found = configured(config, data, demo, settings, roles)
+    if left is not None and left.trial:
+        _would_take_over(found, left)
+        return
     for text in without_effect(found):
         say(f"without effect: {text}", err=True)
     for text in unsafe(found):
@@ -57,7 +62,18 @@ def run(config: Path | None, data: Path | None, demo: bool, roles: str | None, s
         token_of(found.data)
     except (OSError, EmptyToken) as why:
         raise click.ClickException(f"data directory {found.data}: {why}") from None
-    sys.exit(supervisor.run(found, announce))
+    sys.exit(supervisor.run(found, announce, left))
+
+
+def _would_take_over(config: Config, left: Left) -> None:
+    """Started beside the server that runs: say what keeps this configuration from going on in its place."""
+    from ocs.cli.checks import checks
+    from ocs.processes.handover import refusal
+
+    if why := refusal(left, config):
+        raise click.ClickException(why)
+    if wrong := [f"{name}: {trouble}" for name, trouble in asyncio.run(checks(config)) if trouble]:
+        raise click.ClickException("; ".join(wrong))
 
 
 async def announce(config: Config, addresses: Addresses) -> None:

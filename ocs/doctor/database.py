@@ -9,7 +9,7 @@ import asyncpg
 from balances.migrations.migrate import migrations
 from ocs.clock import monotonic_us, now_ms, skew
 from ocs.doctor.finding import Examined, error, note, warning
-from ocs.stores.postgres_check import lossy_settings
+from ocs.stores.postgres_check import POOLED, lossy_settings, pooled
 
 WAIT_S: Final = 5.0
 OLD_TRANSACTION_S: Final = 600
@@ -32,6 +32,10 @@ async def examine_database(dsn: str) -> Examined:
         )
         return Examined("PostgreSQL", [away])
     try:
+        if await pooled(pg, dsn, WAIT_S):
+            said = "keepers cannot keep each other out, and what is written is not heard of"
+            shared = error(POOLED, said, "mend the pooler, then restart the server")
+            return Examined("PostgreSQL", [shared], facts)
         findings = [finding async for finding in _looked_at(pg, facts)]
     except AWAY as why:
         findings = [warning(f"it could not be looked at: {why}", "what it has is not known", "look at its log")]

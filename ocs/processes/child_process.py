@@ -32,6 +32,7 @@ from ocs.processes.control import (
     WorkerSocket,
     decode_to_supervisor,
 )
+from ocs.processes.handover import ChildLeft
 from ocs.processes.mortal import wrap
 from ocs.telemetry.log import logger
 
@@ -42,6 +43,28 @@ REAP_S: Final = 2.0
 SUCCESSORS_APART: Final = 1_000_000
 """Between the first incarnations of a child and of its successor: one that goes on being started again meanwhile has
 none of the other's."""
+
+
+class Adopted:
+    """A child process that we did not start ourselves, since `exec`; like Popen, as far as it is used."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        return self._code if self._code is not None else self._waited(os.WNOHANG)
+
+    def wait(self) -> int:
+        code = self._code if self._code is not None else self._waited(0)
+        assert code is not None
+        return code
+
+    def _waited(self, options: int) -> int | None:
+        pid, status = os.waitpid(self.pid, options)
+        if pid:
+            self._code = os.waitstatus_to_exitcode(status)
+        return self._code
 
 
 class Child:
@@ -74,7 +97,7 @@ class Child:
         self._config, self._received, self._ended, self._listener = config, received, ended, listener
         self._worker_sockets = worker_sockets
         self._nice = nice
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Adopted | None = None
         self._channel: Channel | None = None
         self._started_ms = 0
         self._failures = 0
@@ -111,6 +134,38 @@ class Child:
             self._nice,
             self.incarnation + SUCCESSORS_APART,
         )
+
+    @property
+    def left(self) -> ChildLeft | None:
+        """For who has it next; None while it is not running, or something is on its way to it."""
+        channel = self._channel.left if self._channel is not None else None
+        if channel is None or self._process is None or self.draining or not self.was_ready:
+            return None
+        return ChildLeft(
+            self.role,
+            self.number,
+            self.incarnation,
+            self._process.pid,
+            *channel,
+            msgspec.msgpack.encode(self.status),
+            tuple(self.connections),
+            monotonic_ms() - self._started_ms,
+        )
+
+    def adopt(self, left: ChildLeft) -> None:
+        """It runs already, started by who had our place before."""
+        self.incarnation = left.incarnation
+        self._process = Adopted(left.pid)
+        self._started_ms = monotonic_ms() - left.lived_ms
+        self.was_ready = True
+        self.connections.update(left.connections)
+        self.gone.clear()
+        end = socket.socket(fileno=left.channel)
+        end.set_inheritable(False)
+        self._channel = Channel(end, decode_to_supervisor, self._hear, self._lost, left.heard)
+        status = decode_to_supervisor(left.status)
+        self._hear(status, None)
+        self.send(AskStatus())
 
     def start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -162,14 +162,16 @@ class Channel:
         decode: Callable[[bytes], Message],
         received: Callable[[Message, socket.socket | None], None],
         lost: Callable[[], None],
+        heard: bytes = b"",
     ) -> None:
+        """heard: the beginning of a message, read by who had this end before"""
         end.setblocking(False)
         self._socket = end
         self._loop = asyncio.get_running_loop()
         self._decode = decode
         self._received = received
         self._lost = lost
-        self._in = bytearray()
+        self._in = bytearray(heard)
         self._fds: deque[int] = deque()
         self._out: deque[tuple[memoryview, int | None]] = deque()
         self._waiting = 0
@@ -189,6 +191,11 @@ class Channel:
             self.close(lost=True)
         elif not self._writing:
             self._write()
+
+    @property
+    def left(self) -> tuple[int, bytes] | None:
+        """The file and what was read of a message, for who has this end next; None while something is to be sent."""
+        return None if self._out or not self._open else (self._socket.fileno(), bytes(self._in))
 
     def close(self, *, lost: bool = False) -> None:
         if not self._open:

@@ -17,11 +17,12 @@ class InUse(Exception):
 
 
 @contextlib.contextmanager
-def serving(data: Path) -> Iterator[None]:
+def serving(data: Path, held: int | None = None) -> Iterator[int]:
     """Hold the lock while the block lasts. Raises InUse when another process holds it. The kernel releases it when the
-    process ends, in whatever way."""
+    process ends, in whatever way. Yields the file that holds it; held: the one of who served before us in this
+    process."""
     data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(data / NAME, os.O_RDWR | os.O_CREAT, 0o600) if held is None else held
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,7 +30,7 @@ def serving(data: Path) -> Iterator[None]:
             raise InUse(f"the data directory {data} is in use by another running server{_process(data)}") from None
         os.truncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
-        yield
+        yield handle
     finally:
         os.close(handle)
 

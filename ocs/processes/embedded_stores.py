@@ -39,6 +39,11 @@ class EmbeddedStores:
         self._revive_in_s = 0.0
         self._restarted_ms = 0
 
+    @property
+    def embedded(self) -> bool:
+        """Whether there are any."""
+        return bool(self._stores)
+
     async def start(self, config: Config) -> Config:
         """Start the stores that are not configured, and enter their addresses into the configuration. Raises
         EmbeddedError with what is wrong with any of them."""

@@ -28,8 +28,12 @@ class Reception:
         listeners: Mapping[str, socket.socket],
         workers: Sequence[Child],
         meter: metrics.Meter,
+        last_connection: int = 0,
     ) -> None:
-        """listeners: by key of the configuration; those of `KEYS` that are open"""
+        """
+        listeners:       by key of the configuration; those of `KEYS` that are open
+        last_connection: number of the last one that was handed over by who accepted before us
+        """
         self._config, self._workers = config, workers
         self._listeners = {key: listeners[key] for key in KEYS if key in listeners}
         self._connections = meter.counts(metrics.CONNECTIONS)
@@ -38,7 +42,7 @@ class Reception:
             silent_max=config.strangers_max, silent_of_address=config.address_strangers_max
         )
         self._seldom = Seldom()
-        self._last_connection = 0
+        self.last_connection = last_connection
         self._paused: set[str] = set()
 
     def open(self) -> None:
@@ -102,10 +106,10 @@ class Reception:
             self._connections["diameter", "too many"] += 1
             return
         worker = min(fit, key=lambda worker: (len(worker.connections), worker.status.load))
-        self._last_connection += 1
-        worker.connections.add(self._last_connection)
-        self._make_room(self._strangers.enter(self._last_connection, host))
-        worker.send(Connection(self._last_connection, host, port, tls), connection)
+        self.last_connection += 1
+        worker.connections.add(self.last_connection)
+        self._make_room(self._strangers.enter(self.last_connection, host))
+        worker.send(Connection(self.last_connection, host, port, tls), connection)
 
     def _hand_tls(self, connection: socket.socket, host: str, port: int) -> None:
         self._hand(connection, host, port, tls=True)

@@ -36,6 +36,7 @@ class Registration:
     says:     what is said of it now
     restart:  called once when a person wishes it
     refused:  is called once when this build may not work on the store, with the reason
+    run:      of who was registered before in this process
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class Registration:
         says: Callable[[], Said],
         restart: Callable[[], object],
         refused: Callable[[str], object],
+        run: str = "",
     ) -> None:
-        self.run_id = secrets.token_hex(8)
+        self.run_id = run or secrets.token_hex(8)
         self._dsn, self._name, self._says = dsn, name, says
         self._restart, self._refused = restart, refused
         self._pg: Any = None

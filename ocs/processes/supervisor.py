@@ -13,7 +13,8 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import subprocess
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Final, NamedTuple
 
 from balances.ledger.formats import Reads
@@ -39,6 +40,16 @@ from ocs.processes.data_lock import InUse, serving
 from ocs.processes.embedded import EmbeddedError
 from ocs.processes.embedded_stores import EmbeddedStores
 from ocs.processes.entry import encode_config
+from ocs.processes.handover import (
+    FORMAT,
+    VARIABLE,
+    Left,
+    command,
+    hand_over,
+    heard_again,
+    kept,
+    written,
+)
 from ocs.processes.listeners import (
     HTTP,
     RADSEC,
@@ -56,6 +67,7 @@ from ocs.stores.hosts import HostProcess, HostState
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import MetricSums, Scrape
 from ocs.telemetry.log import logger, setup
+from ocs.telemetry.metrics import Series
 from ocs.telemetry.process import disk_free_bytes, open_files, resident_bytes
 
 TICK_S: Final = 0.5
@@ -65,6 +77,14 @@ KEEPER_S: Final = 30.0
 """For the keeper's last copy to PostgreSQL."""
 SUCCEED_S: Final = 120.0
 """In a rolling restart, until the process that follows another one is ready."""
+TRIAL_S: Final = 60.0
+"""For the successor of the supervisor, to check its configuration."""
+SAID_LINES: Final = 6
+"""Of what it writes when it finds something wrong."""
+SETTLED_MS: Final = 20_000
+"""Until no message is half sent and no peer waits for a verdict, before a successor takes over."""
+SETTLE_S: Final = 0.05
+"""Between looks."""
 FAST_S: Final = 1.0
 """From the second Ctrl-C to SIGKILL."""
 
@@ -84,16 +104,25 @@ class Addresses(NamedTuple):
 Ready = Callable[[Config, Addresses], Awaitable[None]]
 
 
-def run(config: Config, on_ready: Ready | None = None) -> int:
-    """Serves until SIGTERM or Ctrl-C; the exit status. `on_ready` is called once, when all children are ready."""
+def run(config: Config, on_ready: Ready | None = None, left: Left | None = None) -> int:
+    """Serves until SIGTERM or Ctrl-C; the exit status. `on_ready` is called once, when all children are ready; left: by
+    the supervisor whose place we take, which has called it."""
     setup(config.log.level, config.log.format, role="supervisor")
-    return asyncio.run(Supervisor(config, on_ready).run())
+    return asyncio.run(Supervisor(config, on_ready, left).run())
+
+
+def _ours(file: int) -> socket.socket:
+    """A socket that was left open for us."""
+    one = socket.socket(fileno=file)
+    one.set_inheritable(False)
+    return one
 
 
 class Supervisor:
-    def __init__(self, config: Config, on_ready: Ready | None = None) -> None:
+    def __init__(self, config: Config, on_ready: Ready | None = None, left: Left | None = None) -> None:
         self._config = config
         self._on_ready = on_ready
+        self._left = left
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._listeners: dict[str, socket.socket] = {}
@@ -111,6 +140,8 @@ class Supervisor:
         self._leaving: list[Child] = []
         """Processes that others have followed, until they have ended."""
         self._restarting: asyncio.Task[None] | None = None
+        self._lock = -1
+        """The file that holds the data directory."""
         self._refused = ""
         """Why this build may not work on the store."""
 
@@ -120,8 +151,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._asked_to_stop)
         # A terminal that closes, or `systemctl reload`, must not stop a charging server.
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        heard_again()
         try:
-            with serving(self._config.data):
+            with serving(self._config.data, self._left.lock if self._left is not None else None) as self._lock:
                 return await self._start()
         except (InUse, OSError) as why:
             logger().error("start.failed", why=str(why))
@@ -156,6 +188,10 @@ class Supervisor:
         radius = self._config.radius
         if radius.clients and radius.radsec_listen:
             server_context(radius.tls_cert, radius.tls_key, radius.tls_ca, "radius")
+        if self._left is not None:
+            self._listeners = {key: _ours(file) for key, file in self._left.listeners.items()}
+            self._shared = {key: [_ours(file) for file in files] for key, files in self._left.shared.items()}
+            return
         for key, listen in listeners(self._config).items():
             if listen:
                 self._listeners[key] = bind(key, listen.host, listen.port)
@@ -178,7 +214,10 @@ class Supervisor:
         if why := await self._join():
             logger().error("start.failed", why=why)
             return 1
-        self._reception = Reception(self._config.diameter, self._listeners, self._workers, self._meter)
+        left = self._left
+        self._reception = Reception(
+            self._config.diameter, self._listeners, self._workers, self._meter, left.last_connection if left else 0
+        )
         self._meter.counts(metrics.BUILD)[package_version(), platform.python_version()] = 1
         self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
         self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
@@ -193,14 +232,19 @@ class Supervisor:
         for number in range(self._config.workers if "worker" in roles else 0):
             worker_sockets = {key: sockets[number] for key, sockets in self._shared.items() if key != HTTP}
             self._workers.append(self._new("worker", number, worker_sockets=worker_sockets))
-        for child in self._children:
-            child.start()
+        if left is None:
+            for child in self._children:
+                child.start()
+        else:
+            self._adopt(left)
         scrape = None
         if "metrics.listen" in self._listeners:
             handler = Scrape(self._sums, before=self._measure, refresh=self._refresh, health=self._health).serve
             scrape = await asyncio.start_server(handler, sock=self._listeners["metrics.listen"])
         assert self._registration is not None
         self._registration.begin()
+        if left is not None:
+            self._restarting = asyncio.ensure_future(self._restart())
         while not self._stopping.is_set():
             self._tick()
             try:
@@ -214,6 +258,23 @@ class Supervisor:
         if scrape is not None:
             scrape.close()
         return 1 if self._refused or any(child.unfit for child in self._children) else 0
+
+    def _adopt(self, left: Left) -> None:
+        """Go on where the supervisor before us stopped."""
+        self._sums.update("left", tuple(Series(*series) for series in left.sums))
+        self._sums.ended("left")
+        places = [
+            next(child for child in self._children if (child.role, child.number) == (one.role, one.number))
+            for one in left.children
+        ]
+        for child, one in zip(places, left.children, strict=True):
+            child.adopt(one)
+        for host, held in left.claims.items():
+            for place, connection in held:
+                self._claims.hold(host, Holder(places[place], connection))
+        self._was_ready = self._announced = True
+        logger().info("supervisor.took_over", **self._where)
+        self._reception.open()
 
     def _new(
         self,
@@ -246,6 +307,7 @@ class Supervisor:
             self._said,
             self._asked_to_restart,
             self._may_not_work,
+            self._left.run if self._left is not None else "",
         )
         return await self._registration.first()
 
@@ -315,7 +377,93 @@ class Supervisor:
 
     def _asked_to_restart(self) -> None:
         if self._restarting is None and not self._stopping.is_set():
-            self._restarting = asyncio.ensure_future(self._restart())
+            self._restarting = asyncio.ensure_future(self._restart_all())
+
+    async def _restart_all(self) -> None:
+        """The supervisor first, so that all others start by its build and configuration; it does not return then."""
+        if self._stores.embedded:  # the kernel ends them with us
+            await self._restart()
+            return
+        why = await self._give_way()
+        logger().error("restart.refused", why=why)
+        self._restarting = None
+        if not self._stopping.is_set():
+            assert self._registration is not None
+            await self._registration.restarted(f"refused: {why}", well=False)
+
+    async def _give_way(self) -> str:
+        """To a supervisor of the files and the configuration that are there now; why not, where that cannot be."""
+        if why := await self._tried():
+            return why
+        until_ms = monotonic_ms() + SETTLED_MS
+        while (left := self._to_leave()) is None:
+            if self._stopping.is_set():
+                return "the server stops"
+            if monotonic_ms() > until_ms:
+                return "a process is not ready, or a peer waits for its connection to be decided on"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_S):
+                    await self._stopping.wait()
+        files = [left.lock, *left.listeners.values(), *itertools.chain(*left.shared.values())]
+        try:
+            hand_over(left, [*files, *(child.channel for child in left.children)])
+        except OSError as why_not:
+            return str(why_not)
+
+    async def _tried(self) -> str:
+        """Why the same command would not start now, "" when it would."""
+        note = written(Left(FORMAT, True, kept(self._config)))
+        try:
+            trial = await asyncio.create_subprocess_exec(
+                *command(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, VARIABLE: str(note)},
+                pass_fds=(note,),
+            )
+        except OSError as why:
+            return str(why)
+        finally:
+            os.close(note)
+        try:
+            async with asyncio.timeout(TRIAL_S):
+                _, said = await trial.communicate()
+        except TimeoutError:
+            trial.kill()
+            await trial.wait()
+            return f"the new configuration could not be checked in {TRIAL_S:.0f} s"
+        if trial.returncode == 0:
+            return ""
+        lines = said.decode(errors="replace").strip().splitlines() or [f"it ended with {trial.returncode}"]
+        return "; ".join(line.removeprefix("Error: ") for line in lines[-SAID_LINES:])
+
+    def _to_leave(self) -> Left | None:
+        """None while something is under way that would be lost."""
+        children = [left for child in self._children if (left := child.left) is not None]
+        if len(children) < len(self._children) or self._leaving or not self._claims.settled:
+            return None
+        assert self._registration is not None
+        places: dict[Hashable, int] = {child: place for place, child in enumerate(self._children)}
+        self._measure()
+        self._sums.ended("supervisor")
+        return Left(
+            FORMAT,
+            False,
+            kept(self._config),
+            self._lock,
+            self._registration.run_id,
+            {key: one.fileno() for key, one in self._listeners.items()},
+            {key: tuple(one.fileno() for one in sockets) for key, sockets in self._shared.items()},
+            tuple(children),
+            {
+                host: tuple((places[one.child], one.connection) for one in held)
+                for host, held in self._claims.held.items()
+                if held
+            },
+            self._reception.last_connection,
+            tuple((series.name, series.labels, series.values) for series in self._sums.left()),
+        )
 
     async def _restart(self) -> None:
         """One process after the other: the one that follows is ready before the old one drains."""
@@ -330,7 +478,10 @@ class Supervisor:
             logger().info("restart.done", processes=len(self._children))
         self._restarting = None
         if not self._stopping.is_set():
-            said = f"failed at {old}: {why}" if why else f"{len(self._children)} processes restarted"
+            done = f"{len(self._children)} processes restarted"
+            if self._left is not None:
+                done = f"supervisor and {done}"
+            said = f"failed at {old}: {why}" if why else done
             await self._registration.restarted(said, well=not why)
 
     async def _follow(self, place: int, old: Child) -> str:
@@ -459,7 +610,7 @@ class Supervisor:
             self._fast.set()
 
     def _asked_to_reload(self) -> None:
-        logger().warning("reload.ignored", why="the configuration is read once; restart to change it")
+        logger().warning("reload.ignored", why="the configuration is read at the start, and by `ocs restart --rolling`")
 
     async def _drain(self) -> None:
         """Workers one by one, so that peers find another while there is one; then the keeper, which copies the last

@@ -8,7 +8,7 @@ import asyncpg
 
 from balances.ledger.risks import installation
 from balances.migrations.migrate import migrations
-from balances.postgres import connect
+from balances.postgres import GONE, connect
 from ocs.clock import now_ms, skew
 
 VERSION_MIN: Final = 15
@@ -19,6 +19,14 @@ LOSE: Final = {
     " neither has them",
 }
 """Settings that have to be on, and what comes of it where one is off."""
+POOLED: Final = (
+    "a pooler in front of it gives one session of the server to several of ours (pool_mode transaction or statement):"
+    " advisory locks and LISTEN need a session each; use pool_mode = session"
+)
+STRANGE: Final = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""Said where a statement that was prepared in one session comes to another one."""
+LOOKS: Final = 3
+"""At the sessions of two connections: a pooler may give them in turns."""
 UNREACHED: Final = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -27,8 +35,10 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
     try:
         pg = await connect(dsn, timeout=wait_s)
     except UNREACHED as why:
-        return f"cannot be reached: {str(why) or type(why).__name__}"
+        return f"cannot be reached: {str(why) or type(why).__name__}{_ignored(why)}"
     try:
+        if await pooled(pg, dsn, wait_s):
+            return POOLED
         version = pg.get_server_version()
         if version.major < VERSION_MIN:
             return f"PostgreSQL {version.major} is too old: {VERSION_MIN} or newer"
@@ -43,6 +53,28 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
         return ""
     finally:
         await pg.close()
+
+
+def _ignored(why: BaseException) -> str:
+    """What helps where a pooler does not know the settings that our connections bring."""
+    unknown = isinstance(why, asyncpg.PostgresError) and "unsupported startup parameter" in str(why)
+    return f"; PgBouncer needs ignore_startup_parameters = {','.join(GONE)}" if unknown else ""
+
+
+async def pooled(pg: Any, dsn: str, wait_s: float) -> bool:
+    """Whether our sessions are not the server's: two connections are given the same one, or one of them several. pg:
+    one connection to it; another one is made."""
+    try:
+        other = await connect(dsn, timeout=wait_s)
+    except UNREACHED:
+        return False
+    try:
+        seen = [{await one.fetchval("SELECT pg_backend_pid()") for _ in range(LOOKS)} for one in (pg, other)]
+    except STRANGE:
+        return True
+    finally:
+        other.terminate()
+    return bool(seen[0] & seen[1]) or any(len(pids) > 1 for pids in seen)
 
 
 async def lossy_settings(pg: Any) -> dict[str, str]:

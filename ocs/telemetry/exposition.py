@@ -40,6 +40,10 @@ class MetricSums(Collector):
                 key = (series.name, series.labels)
                 self._ended[key] = _added(self._ended.get(key), series.values)
 
+    def left(self) -> tuple[Series, ...]:
+        """What outlives its process, of those that have ended."""
+        return tuple(Series(name, labels, values) for (name, labels), values in self._ended.items())
+
     def totals(self) -> dict[Key, tuple[int, ...]]:
         sums = dict(self._ended)
         for snapshot in self._live.values():

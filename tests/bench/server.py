@@ -55,8 +55,8 @@ class BenchServer(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def running(*settings: str, data: Path | None = None) -> AsyncIterator[BenchServer]:
-    """`ocs run` with these `--set`s until it is ready; stopped in good order afterwards."""
+async def running(*settings: str, data: Path | None = None, config: Path | None = None) -> AsyncIterator[BenchServer]:
+    """`ocs run` with these `--set`s and this file until it is ready; stopped in good order afterwards."""
     home = data or Path(tempfile.mkdtemp(prefix="ocs-bench-"))
     diameter, http, metrics = free_ports(3)
     listens = [
@@ -69,6 +69,7 @@ async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Ben
         "log.level=warning",
     ]
     arguments = [word for setting in [*listens, *settings] for word in ("--set", setting)]
+    arguments += ["--config", str(config)] if config is not None else []
     with (home / "log").open("wb") as log:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ocs", "run", "--data", str(home / "data"), *arguments, stdout=log, stderr=log

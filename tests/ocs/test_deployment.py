@@ -1,5 +1,6 @@
 """What is shipped for containers, Kubernetes and systemd, judged by the tools of each where they are."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -188,6 +189,69 @@ def test_what_the_chart_makes_is_valid_and_fits_together(options: tuple[str, ...
             assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
 
 
+EVERYTHING = "prometheus.enabled=true,networkPolicy.enabled=true"
+
+
+@HELM
+@pytest.mark.parametrize("radius", [True, False])
+def test_the_network_lets_through_to_each_port_whom_the_values_name_and_nobody_else(radius: bool) -> None:
+    named = {
+        "diameter": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+        "radius": [{"ipBlock": {"cidr": "198.51.100.0/24"}}],
+        "api": [{"namespaceSelector": {"matchLabels": {"team": "billing"}}}],
+        "metrics": [],
+    }
+    whom = [f"--set-json=networkPolicy.{key}={json.dumps(value)}" for key, value in named.items()]
+    objects = rendered("--set", f"{EVERYTHING},worker.radius.enabled={str(radius).lower()}", *whom)
+    policies = of_kind(objects, "NetworkPolicy")
+    found: dict[str, dict[str, Any]] = {}
+    for name, role in of_kind(objects, "Deployment").items():
+        policy = policies.pop(name)
+        kubernetes_validate.validate(policy, "1.31", strict=True)
+        assert policy["spec"]["podSelector"] == role["spec"]["selector"]
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+        (container,) = role["spec"]["template"]["spec"]["containers"]
+        protocols = {port["name"]: port.get("protocol", "TCP") for port in container["ports"]}
+        found[name] = {}
+        for rule in policy["spec"]["ingress"]:
+            assert rule["from"], "without peers it would be everybody"
+            for port in rule["ports"]:
+                assert protocols[port["port"]] == port["protocol"]
+                found[name][port["port"]] = rule["from"]
+    assert not policies
+    of_radius = {"radius-auth": named["radius"], "radius-acct": named["radius"]} if radius else {}
+    assert found == {
+        "ocs-worker": {"diameter": named["diameter"], **of_radius},
+        "ocs-api": {"http": named["api"]},
+        "ocs-keeper": {},
+    }
+
+
+@HELM
+def test_an_operators_prometheus_finds_every_pod_once_and_has_the_rules() -> None:
+    objects = rendered("--set", f"{EVERYTHING},prometheus.labels.release=prom")
+    (monitor,) = of_kind(objects, "ServiceMonitor").values()
+    (rules,) = of_kind(objects, "PrometheusRule").values()
+    services = [
+        service
+        for service in of_kind(objects, "Service").values()
+        if monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    ]
+    assert [service["metadata"]["name"] for service in services] == ["ocs-pods"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in services[0]["spec"]["ports"]}
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "ocs"}]
+    assert rules["spec"] == yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
+    for one in (monitor, rules):
+        assert one["apiVersion"] == "monitoring.coreos.com/v1"
+        assert one["metadata"]["labels"]["release"] == "prom"
+
+
+@HELM
+def test_without_being_asked_the_chart_makes_nothing_that_a_bare_cluster_does_not_know() -> None:
+    assert not {"ServiceMonitor", "PrometheusRule", "NetworkPolicy"} & {one["kind"] for one in rendered()}
+
+
 @HELM
 @pytest.mark.parametrize(("notice_s", "answers_s", "processes"), [(6, 5, 2), (30, 60, 3)])
 def test_each_role_of_the_chart_starts_with_what_it_is_given_and_has_time_to_end(
@@ -235,7 +299,17 @@ def test_each_role_of_the_chart_starts_with_what_it_is_given_and_has_time_to_end
 
 
 @HELM
-@pytest.mark.parametrize("wrong", ["worker.replica=3", "drain.noticeSeconds=1", "keeper.replicas=0", "redis.url=x"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "worker.replica=3",
+        "drain.noticeSeconds=1",
+        "keeper.replicas=0",
+        "redis.url=x",
+        "networkPolicy.http={}",
+        "prometheus.interval=soon",
+    ],
+)
 def test_the_chart_refuses_values_that_it_does_not_know_or_that_cannot_be(wrong: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         rendered("--set", wrong)

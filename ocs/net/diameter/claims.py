@@ -47,6 +47,19 @@ class Claims:
         """The Origin-Hosts that are connected."""
         return sorted(self._holders)
 
+    @property
+    def settled(self) -> bool:
+        """Nobody waits for a verdict."""
+        return not self._cases and not self._probes
+
+    @property
+    def held(self) -> dict[str, list[Holder]]:
+        return self._holders
+
+    def hold(self, host: str, holder: Holder) -> None:
+        """Granted by who decided before us."""
+        self._holders.setdefault(host, []).append(holder)
+
     def claim(self, holder: Holder, origin_host: str, several: int, now_ms: int) -> None:
         host = origin_host.lower()  # DiameterIdentity compares without case
         held = self._holders.setdefault(host, [])
