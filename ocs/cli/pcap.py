@@ -1,11 +1,14 @@
 """A capture file of messages that a trace saw, for Wireshark and tshark: as if they had been seen on the wire, one IP
 packet for each piece of a message, under the addresses and ports they had.
 
-The octets between messages, acknowledgements and TLS are not there: what was sent over TLS is shown as plain TCP.
+Requests come when they are over, from several processes: what is written to a file is sorted by time as far as it came
+within a window. The octets between messages, acknowledgements and TLS are not there: what was sent over TLS is shown as
+plain TCP.
 """
 
 from __future__ import annotations
 
+import heapq
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import IO, Final
@@ -18,18 +21,41 @@ PUSH_ACK: Final = 0x18
 NOWHERE: Final = "127.0.0.1"
 """Address of an end that has none: a Unix socket."""
 
+WINDOW_US: Final = 10_000_000
+"""How much later than the newest one a message may come and still stand in its place."""
+
 End = tuple[str, int]
 
 
 class PcapWriter:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    """window_us: 0 writes each message at once, for who reads meanwhile"""
+
+    def __init__(self, file: IO[bytes], window_us: int = 0) -> None:
+        self._file, self._window_us = file, window_us
+        self._held: list[tuple[int, int, bool, End, End, bytes]] = []
+        """Messages that an earlier one may still have to stand before: time, number, of TCP, ends, octets."""
+        self._newest_us, self._last = 0, 0
         self._next: dict[tuple[End, End], int] = {}
         """Sequence number of the next octet, by direction."""
         file.write(MAGIC)
         file.flush()
 
-    def tcp(self, at_us: int, source: End, target: End, octets: bytes) -> None:
+    def put(self, at_us: int, tcp: bool, source: End, target: End, octets: bytes) -> None:
+        self._last += 1
+        self._newest_us = max(self._newest_us, at_us)
+        heapq.heappush(self._held, (at_us, self._last, tcp, source, target, octets))
+        self._write(self._newest_us - self._window_us)
+
+    def end(self) -> None:
+        """Write what is still held."""
+        self._write(self._newest_us)
+
+    def _write(self, until_us: int) -> None:
+        while self._held and self._held[0][0] <= until_us:
+            at_us, _, tcp, *rest = heapq.heappop(self._held)
+            (self._tcp if tcp else self._udp)(at_us, *rest)
+
+    def _tcp(self, at_us: int, source: End, target: End, octets: bytes) -> None:
         there = (source, target)
         for begin in range(0, len(octets), PIECE_BYTES_MAX):
             piece = octets[begin : begin + PIECE_BYTES_MAX]
@@ -39,7 +65,7 @@ class PcapWriter:
             head = struct.pack(">HHIIBBHHH", source[1], target[1], sequence, seen, 5 << 4, PUSH_ACK, 65_535, 0, 0)
             self._packet(at_us, source, target, TCP, head, piece, 16)
 
-    def udp(self, at_us: int, source: End, target: End, octets: bytes) -> None:
+    def _udp(self, at_us: int, source: End, target: End, octets: bytes) -> None:
         head = struct.pack(">HHHH", source[1], target[1], 8 + len(octets), 0)
         self._packet(at_us, source, target, UDP, head, octets, 6)
 

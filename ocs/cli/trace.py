@@ -16,7 +16,7 @@ import click
 
 from ocs.cli.given import given
 from ocs.cli.output import json_option, rows, say, show
-from ocs.cli.pcap import PcapWriter
+from ocs.cli.pcap import WINDOW_US, PcapWriter
 from ocs.cli.remote import Remote, RequestRefused, remote
 
 PORTS: Final = {3868, 1812, 1813}
@@ -92,7 +92,11 @@ def _capture(name: str | None) -> Iterator[PcapWriter | None]:
         except OSError as why:
             raise RequestRefused(f"{name}: {why.strerror}") from None
         with file:
-            yield PcapWriter(file)
+            writer = PcapWriter(file, WINDOW_US)
+            try:
+                yield writer
+            finally:
+                writer.end()
 
 
 async def _watch(
@@ -135,14 +139,15 @@ def _write(writer: PcapWriter, one: dict[str, Any], hinted: set[int]) -> None:
     if one["protocol"] == "http":
         return
     local, remote = tuple(one["local"]), tuple(one["remote"])
-    put = writer.udp if one["protocol"] == SENT_OVER_UDP else writer.tcp
     for message, is_ours in (
         (one["request"], one["ours"]),
         (one["answer"], one["ours"] ^ (one["request"] is not None)),
     ):
         if message is not None:
             source, target = (local, remote) if is_ours else (remote, local)
-            put(message["at_us"], source, target, base64.b64decode(message["octets"]))
+            writer.put(
+                message["at_us"], one["protocol"] != SENT_OVER_UDP, source, target, base64.b64decode(message["octets"])
+            )
     port = local[1]
     if not {local[1], remote[1]} & PORTS and port not in hinted:
         hinted.add(port)

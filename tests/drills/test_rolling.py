@@ -23,7 +23,7 @@ from tests.servers import LivePostgres, LiveValkey
 
 pytestmark = pytest.mark.serial
 
-DONE_S = 90.0
+DONE_S = 240.0
 
 
 async def restarted(api: Api) -> list[dict[str, Any]]:

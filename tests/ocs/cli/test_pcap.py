@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ocs.cli.pcap import PIECE_BYTES_MAX, PcapWriter
+from ocs.cli.pcap import PIECE_BYTES_MAX, WINDOW_US, PcapWriter
 from protocol.radius.authenticator import signed_request
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary.standard import USER_NAME
@@ -35,9 +35,9 @@ def test_diameter_over_tcp(tmp_path: Path) -> None:
     file = io.BytesIO()
     writer = PcapWriter(file)
     for number in range(3):
-        writer.tcp(1_796_000_000_123_456 + number, GATEWAY, OURS, ccr(number))
-        writer.tcp(1_796_000_000_123_460 + number, OURS, GATEWAY, ccr(number))
-    writer.tcp(1_796_000_000_999_999, GATEWAY, OURS, ccr(7, subscription_id=(), session="s" * PIECE_BYTES_MAX))
+        writer.put(1_796_000_000_123_456 + number, True, GATEWAY, OURS, ccr(number))
+        writer.put(1_796_000_000_123_460 + number, True, OURS, GATEWAY, ccr(number))
+    writer.put(1_796_000_000_999_999, True, GATEWAY, OURS, ccr(7, subscription_id=(), session="s" * PIECE_BYTES_MAX))
     found = read(
         file, tmp_path, "ip.src", "tcp.srcport", "diameter.CC-Request-Number", "tcp.checksum.status",
         "ip.checksum.status", "tcp.analysis.flags", "frame.time_epoch",
@@ -56,11 +56,26 @@ def test_radius_over_udp_and_ipv6(tmp_path: Path) -> None:
     file = io.BytesIO()
     writer = PcapWriter(file)
     packet = signed_request(Packet(PacketCode.ACCOUNTING_REQUEST, 7).add(USER_NAME, "anna"), b"s", sign=False)
-    writer.udp(1, GATEWAY, ("192.0.2.1", 1813), packet)
-    writer.udp(2, ("2001:db8::7", 40_001), ("2001:db8::1", 1813), packet)
-    writer.udp(3, ("::ffff:192.0.2.7", 40_001), ("192.0.2.1", 1813), packet)
+    writer.put(1, False, GATEWAY, ("192.0.2.1", 1813), packet)
+    writer.put(2, False, ("2001:db8::7", 40_001), ("2001:db8::1", 1813), packet)
+    writer.put(3, False, ("::ffff:192.0.2.7", 40_001), ("192.0.2.1", 1813), packet)
     found = read(file, tmp_path, "radius.User_Name", "ipv6.src", "ip.src", "udp.checksum.status")
     assert [one["radius.User_Name"] for one in found] == [["anna"]] * 3
     assert found[1]["ipv6.src"] == ["2001:db8::7"]
     assert found[2]["ip.src"] == ["192.0.2.7"]
     assert all(one["udp.checksum.status"] == ["1"] for one in found)
+
+
+def test_what_comes_late_stands_in_its_place_within_the_window(tmp_path: Path) -> None:
+    """A slow request of one process is over after quick ones of another; sequence numbers follow the sorted order."""
+    file = io.BytesIO()
+    writer = PcapWriter(file, WINDOW_US)
+    at_us = 1_796_000_000_000_000
+    for number, after_us in ((1, 500), (2, WINDOW_US), (0, 0), (3, WINDOW_US + 700)):
+        writer.put(at_us + after_us, True, GATEWAY, OURS, ccr(number))
+    assert len(file.getvalue()) > 24, "what nothing can come before any more is written"
+    writer.end()
+    found = read(file, tmp_path, "diameter.CC-Request-Number", "tcp.analysis.flags", "frame.time_delta")
+    assert [one["diameter.CC-Request-Number"] for one in found] == [["0"], ["1"], ["2"], ["3"]]
+    assert not [one for one in found if "tcp.analysis.flags" in one]
+    assert not [one for one in found if one["frame.time_delta"][0].startswith("-")]
