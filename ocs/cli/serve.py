@@ -14,7 +14,7 @@ from ocs.cli.output import say
 
 if TYPE_CHECKING:
     from ocs.config.tree import Config
-    from ocs.processes.handover import Left
+    from ocs.processes.handover import LeftBehind
     from ocs.processes.supervisor import Addresses
 
 
@@ -65,7 +65,7 @@ def run(config: Path | None, data: Path | None, demo: bool, roles: str | None, s
     sys.exit(supervisor.run(found, announce, left))
 
 
-def _would_take_over(config: Config, left: Left) -> None:
+def _would_take_over(config: Config, left: LeftBehind) -> None:
     """Started beside the server that runs: say what keeps this configuration from going on in its place."""
     from ocs.cli.checks import checks
     from ocs.processes.handover import refusal

@@ -21,9 +21,9 @@ from ocs.config.tree import Config
 from ocs.processes.listeners import listeners, shared_listeners
 
 FORMAT: Final = 1
-"""Of `Left`. A field that is appended with a default needs no new one."""
+"""Of `LeftBehind`. A field that is appended with a default needs no new one."""
 VARIABLE: Final = "SUPERVISOR_LEFT"
-"""Names the file that `Left` is in. Not OCS_*, which are keys of the configuration."""
+"""Names the file that `LeftBehind` is in. Not OCS_*, which are keys of the configuration."""
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Wait, from before exec until the successor can hear them."""
 
@@ -43,7 +43,7 @@ class ChildLeft(msgspec.Struct, frozen=True):
     lived_ms: int
 
 
-class Left(msgspec.Struct, frozen=True):
+class LeftBehind(msgspec.Struct, frozen=True):
     """`trial`: only say whether you would take it."""
 
     format: int
@@ -61,10 +61,6 @@ class Left(msgspec.Struct, frozen=True):
     last_connection: int = 0
     sums: tuple[tuple[str, tuple[str, ...], tuple[int, ...]], ...] = ()
     """Of processes that have ended: metric, labels, values."""
-
-
-class CannotTakeOver(Exception):
-    """The text is meant for the operator."""
 
 
 def kept(config: Config) -> dict[str, str]:
@@ -93,7 +89,7 @@ def _place(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
-def refusal(left: Left, config: Config) -> str:
+def refusal(left: LeftBehind, config: Config) -> str:
     """Why a server with this configuration cannot go on in the place of the one that left this, "" when it can."""
     if left.format != FORMAT:
         return "this build cannot take over from the one that runs: stop the server and start it again"
@@ -105,14 +101,14 @@ def refusal(left: Left, config: Config) -> str:
     return f"a rolling restart cannot change {said}: stop the server and start it again"
 
 
-def found() -> Left | None:
+def found() -> LeftBehind | None:
     """What was left to this process; once."""
     named = os.environ.pop(VARIABLE, "")
     if not named:
         return None
     with os.fdopen(int(named), "rb") as file:
         file.seek(0)
-        return msgspec.msgpack.decode(file.read(), type=Left)
+        return msgspec.msgpack.decode(file.read(), type=LeftBehind)
 
 
 def command() -> list[str]:
@@ -120,14 +116,14 @@ def command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def written(left: Left) -> int:
+def written(left: LeftBehind) -> int:
     """The file that holds it, as a child or a successor may read it."""
     file = os.memfd_create("handover")
     os.write(file, msgspec.msgpack.encode(left))
     return file
 
 
-def hand_over(left: Left, files: Iterable[int]) -> NoReturn:
+def hand_over(left: LeftBehind, files: Iterable[int]) -> NoReturn:
     """Become the successor. OSError: that cannot be done, and nothing has changed."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     note = written(left)

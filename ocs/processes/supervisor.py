@@ -43,7 +43,7 @@ from ocs.processes.entry import encode_config
 from ocs.processes.handover import (
     FORMAT,
     VARIABLE,
-    Left,
+    LeftBehind,
     command,
     hand_over,
     heard_again,
@@ -104,7 +104,7 @@ class Addresses(NamedTuple):
 Ready = Callable[[Config, Addresses], Awaitable[None]]
 
 
-def run(config: Config, on_ready: Ready | None = None, left: Left | None = None) -> int:
+def run(config: Config, on_ready: Ready | None = None, left: LeftBehind | None = None) -> int:
     """Serves until SIGTERM or Ctrl-C; the exit status. `on_ready` is called once, when all children are ready; left: by
     the supervisor whose place we take, which has called it."""
     setup(config.log.level, config.log.format, role="supervisor")
@@ -119,7 +119,7 @@ def _ours(file: int) -> socket.socket:
 
 
 class Supervisor:
-    def __init__(self, config: Config, on_ready: Ready | None = None, left: Left | None = None) -> None:
+    def __init__(self, config: Config, on_ready: Ready | None = None, left: LeftBehind | None = None) -> None:
         self._config = config
         self._on_ready = on_ready
         self._left = left
@@ -259,7 +259,7 @@ class Supervisor:
             scrape.close()
         return 1 if self._refused or any(child.unfit for child in self._children) else 0
 
-    def _adopt(self, left: Left) -> None:
+    def _adopt(self, left: LeftBehind) -> None:
         """Go on where the supervisor before us stopped."""
         self._sums.update("left", tuple(Series(*series) for series in left.sums))
         self._sums.ended("left")
@@ -412,7 +412,7 @@ class Supervisor:
 
     async def _tried(self) -> str:
         """Why the same command would not start now, "" when it would."""
-        note = written(Left(FORMAT, True, kept(self._config)))
+        note = written(LeftBehind(FORMAT, True, kept(self._config)))
         try:
             trial = await asyncio.create_subprocess_exec(
                 *command(),
@@ -438,7 +438,7 @@ class Supervisor:
         lines = said.decode(errors="replace").strip().splitlines() or [f"it ended with {trial.returncode}"]
         return "; ".join(line.removeprefix("Error: ") for line in lines[-SAID_LINES:])
 
-    def _to_leave(self) -> Left | None:
+    def _to_leave(self) -> LeftBehind | None:
         """None while something is under way that would be lost."""
         children = [left for child in self._children if (left := child.left) is not None]
         if len(children) < len(self._children) or self._leaving or not self._claims.settled:
@@ -447,7 +447,7 @@ class Supervisor:
         places: dict[Hashable, int] = {child: place for place, child in enumerate(self._children)}
         self._measure()
         self._sums.ended("supervisor")
-        return Left(
+        return LeftBehind(
             FORMAT,
             False,
             kept(self._config),

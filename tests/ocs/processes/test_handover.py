@@ -9,7 +9,7 @@ import pytest
 from ocs.config.load import load
 from ocs.config.tree import Config
 from ocs.processes.child_process import Adopted
-from ocs.processes.handover import FORMAT, Left, kept, refusal
+from ocs.processes.handover import FORMAT, LeftBehind, kept, refusal
 
 BEFORE = (
     "redis.url=redis://ocs:one@store:6379/0",
@@ -23,7 +23,7 @@ def configured(*settings: str) -> Config:
     return load(None, (*BEFORE, *settings), environ={})
 
 
-LEFT = Left(FORMAT, True, kept(configured()))
+LEFT = LeftBehind(FORMAT, True, kept(configured()))
 
 
 @pytest.mark.parametrize(
