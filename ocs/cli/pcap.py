@@ -52,8 +52,8 @@ class PcapWriter:
 
     def _write(self, until_us: int) -> None:
         while self._held and self._held[0][0] <= until_us:
-            at_us, _, tcp, *rest = heapq.heappop(self._held)
-            (self._tcp if tcp else self._udp)(at_us, *rest)
+            at_us, _, tcp, source, target, octets = heapq.heappop(self._held)
+            (self._tcp if tcp else self._udp)(at_us, source, target, octets)
 
     def _tcp(self, at_us: int, source: End, target: End, octets: bytes) -> None:
         there = (source, target)
