@@ -189,8 +189,9 @@ class AccountChange:
 
     def _lasts(self, counter: Counter) -> bool:
         """It says more than one that is not there. A window in which nothing was used has not begun."""
-        if not counter.used or counter.window == CounterWindow.ONCE or not counter.until_ms:
-            return counter.used != 0
+        says = counter.used != 0 or (counter.turned != 0 and counter.window == CounterWindow.NONE)
+        if not says or counter.window == CounterWindow.ONCE or not counter.until_ms:
+            return says
         kept_ms = COUNTER_KEPT_MS if counter.window == CounterWindow.NONE else 0
         return counter.until_ms + kept_ms > self.now_ms
 

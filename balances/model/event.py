@@ -272,7 +272,7 @@ def decide_event(
         debit_events(decision, paid)
     change.expire_buckets()
     decision.balance = check_thresholds(change)
-    check_limits(change, decision.asks)
+    check_limits(change, decision.asks, gives_back=charge.action == Action.REFUND)
     if decision.moved:
         activate(change)
     decision.result = decision.command_result()

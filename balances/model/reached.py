@@ -8,7 +8,7 @@ from typing import Final
 from balances.model.account import AccountChange
 from balances.model.thresholds import note_crossing
 from balances.packing import unpack_ladder
-from balances.structs.account import Account, Counter
+from balances.structs.account import Account, Counter, CounterWindow
 from balances.structs.blob import blob_of
 from balances.structs.charge import Ask
 from balances.structs.posting import CounterReturn
@@ -20,22 +20,25 @@ CLOCKS_APART_MS: Final = 26 * 3_600_000
 """A period has one name on all clocks, and ends when the midnight of one of them comes (charging.md section 6)."""
 
 
-def check_limits(change: AccountChange, asks: Iterable[Ask]) -> None:
-    """Notes limits of the lines that are asked about: reached by use that is settled, or not any more; once each."""
+def check_limits(change: AccountChange, asks: Iterable[Ask], *, gives_back: bool = False) -> None:
+    """Notes limits of the lines that are asked about: reached by use that is settled, or not any more; once each.
+
+    gives_back:  it is a refund, which reaches none
+    """
     for ask in asks:
         packed = blob_of(ask.ladder)
         for count in unpack_ladder(packed).counts if packed else ():
             if count.limit >= 0:
-                _check(change, count, ask.unit)
+                _check(change, count, ask.unit, gives_back=gives_back)
 
 
-def _check(change: AccountChange, count: Count, unit: int) -> None:
+def _check(change: AccountChange, count: Count, unit: int, *, gives_back: bool) -> None:
     counter = change.counter_of(count.key)
     if counter is None or 0 < counter.until_ms <= change.now_ms:
         return
     unit = Kind.MONEY if count.what == Counted.MONEY else unit
     told = (CrossingOf.LIMIT, count.key, count.limit, counter.used, unit, "")
-    if not counter.reached_ms and 0 < counter.used >= count.limit:
+    if not counter.reached_ms and 0 < counter.used >= count.limit and not gives_back:
         counter.reached_ms = change.now_ms
         note_crossing(change, CrossingKind.REACHED, *told)
         if counter.until_ms:
@@ -55,7 +58,7 @@ def reset_limits(change: AccountChange, keys: Iterable[str]) -> None:
     """Limits begin anew in their period: what is held of them stays (charging.md 23)."""
     for key in keys:
         if counter := change.counter_of(key):
-            counter.used = 0
+            counter.used = counter.turned = 0
             if counter.reached_ms:
                 make_room(change, counter)
 
@@ -66,9 +69,21 @@ def turn_back_counters(change: AccountChange, returns: Iterable[CounterReturn]) 
         counter = change.counter_of(one.key)
         if counter is None or not _is_of(counter, one):
             continue
-        counter.used = min(max(counter.used - one.amount, 0), EXACT_MAX)
+        _turn_back(counter, one.amount)
         if counter.reached_ms and one.amount > 0 and counter.used < one.limit:
             make_room(change, counter)
+
+
+def _turn_back(counter: Counter, amount: int) -> None:
+    """So much was not used, as far as it is counted. Below zero: so much counts again, as far as it was turned back
+    since the counter began, or began anew; a window begins anew only where it ends, and then `_is_of` says so."""
+    back = amount
+    if amount > 0:
+        back = min(amount, counter.used)
+    elif counter.window == CounterWindow.NONE:
+        back = -min(-amount, counter.turned)
+    counter.used = min(counter.used - back, EXACT_MAX)
+    counter.turned = min(max(counter.turned + back, 0), EXACT_MAX)
 
 
 def _is_of(counter: Counter, returned: CounterReturn) -> bool:

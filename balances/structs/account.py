@@ -144,6 +144,8 @@ class Counter(msgspec.Struct, array_like=True, gc=False):
     """... and the money they hold together."""
     reached_ms: int = 0
     """Since when the limit that it counts for is reached (charging.md 15); 0: it is not."""
+    turned: int = 0
+    """What refunds by the back office turned back since it began, or began anew, and no reversal counted again."""
 
 
 class CounterAmount(msgspec.Struct, array_like=True, gc=False):

@@ -67,7 +67,7 @@ class CounterReturn(msgspec.Struct, array_like=True, gc=False):
     used_ms: int = 0
     """When it was used last, of such a period."""
     limit: int = -1
-    """Of spending, as it was then: one that was reached has room again below it; -1: it is no limit."""
+    """Of spending, as it is now: one that was reached has room again below it; -1: it is no limit, or not any more."""
 
 
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):

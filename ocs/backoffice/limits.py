@@ -11,10 +11,14 @@ from ocs.backoffice import accounts, subscribers
 from ocs.backoffice.errors import Invalid
 from ocs.master import limits
 from ocs.master.limits import LimitOwner
+from tariffs.ladder import LIMIT_MARK, Count, Counted, limit_key_parts
 from tariffs.limits import SpendingLimit, read_period
+from tariffs.units import Kind
 
 if TYPE_CHECKING:
+    from balances.structs.account import Account
     from ocs.backoffice.backoffice import BackOffice
+    from ocs.master.accounts import AccountRow
 
 
 class LimitState(msgspec.Struct, frozen=True):
@@ -68,6 +72,24 @@ async def put(backoffice: BackOffice, owner: LimitOwner, wanted: SpendingLimit) 
 async def delete(backoffice: BackOffice, owner: LimitOwner, name: str) -> None:
     await limits.delete(backoffice.pool, owner, name)
     await backoffice.publish()
+
+
+async def in_force(backoffice: BackOffice, row: AccountRow, live: Account) -> list[Count]:
+    """Limits as they are now, in the period of now, of those that something was counted of."""
+    counted = {one.key for one in live.counters if one.key.startswith(LIMIT_MARK)}
+    if not counted:
+        return []
+    subscribers_ = {limit_key_parts(key)[0] for key in counted} - {""}
+    owners = [LimitOwner(account=row.id), *(LimitOwner(subscriber=one) for one in sorted(subscribers_))]
+    now_ms, counts = backoffice.now_ms(), []
+    for owner, found in (await limits.of_all(backoffice.pool, owners)).items():
+        for limit in found:
+            period, _, until_ms = limit.period_at(row.time_zone, now_ms)
+            key = limit.key(owner.subscriber, period)
+            if key in counted:
+                what = Counted.MONEY if limit.kind == Kind.MONEY else Counted.UNITS
+                counts.append(Count(key, what, until_ms, limit=limit.amount))
+    return counts
 
 
 async def _states(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,10 +18,11 @@ from balances.structs.blob import NO_BLOB, blob_of, raw_of
 from balances.structs.charge import Action, Ask, Charge, Flag, Outcome, Phase, Result
 from balances.structs.posting import Posting, PostingOutcome
 from balances.structs.session import IdempotencyRecord
-from ocs.backoffice import accounts, postings
+from ocs.backoffice import accounts, limits, postings
 from ocs.backoffice.allowances import CountedMoves, allow, take_back
 from ocs.backoffice.errors import BackOfficeError, FateUnknown, Invalid, KeyReused, Unavailable, Unresolved
 from ocs.backoffice.postings import Order
+from tariffs.ladder import Count, Ladder, Step
 from tariffs.tags import as_terms
 from tariffs.units import EXACT_MAX, Kind
 
@@ -99,7 +101,9 @@ async def _of_use(
         original=granted.source.seq or 0,
         terms=";".join([*given_tax(granted.tax), *as_terms(tags), as_term(given_back)]),
     )
-    return await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
+    now_limits = {one.key: one.limit for one in await limits.in_force(backoffice, row, now)}
+    returns = [msgspec.structs.replace(one, limit=now_limits.get(one.key, -1)) for one in granted.returns]
+    return await postings.post_one(backoffice, row, posting, order, returns=returns)
 
 
 async def _of_event(
@@ -114,7 +118,9 @@ async def _of_event(
     now_ms = backoffice.now_ms()
     if done is None:
         session, key, original = await _original(backoffice, row, event)
-        ask = Ask(-1, -1, Kind.MONEY, [], amount, 0, 0, 0, 0, NO_BLOB, 0)
+        live, _ = await accounts.read(backoffice, row)
+        counts = await limits.in_force(backoffice, row, live)
+        ask = Ask(-1, -1, Kind.MONEY, [], amount, 0, 0, 0, 0, _limited(counts), 0)
         charge = Charge(
             *(row.id, "", session, "", Phase.EVENT, event.number, order.key, False, order.fingerprint, 0, False),
             *(now_ms, now_ms, EXACT_MAX, [ask], "", "", "api"),
@@ -141,6 +147,11 @@ async def _of_event(
     account, _ = await accounts.read(backoffice, row)
     balance = sum(bucket.amount for bucket in accounts.settled(account, now_ms))
     return PostingOutcome(Result.OK, [], balance, account.state)
+
+
+def _limited(counts: Sequence[Count]) -> msgspec.Raw:
+    """A ladder that prices nothing of a refund, whose original is known, and says which limits may have room again."""
+    return raw_of(pack(Ladder((Step(price=1),), counts=tuple(counts), tag="money"))) if counts else NO_BLOB
 
 
 def _given_back(packed: bytes) -> bool:

@@ -261,7 +261,7 @@ def _ask(
         refusal = Result.DENIED
     ladder, money_until_ms = rated.packed, 0
     if is_money:
-        ladder, money_until_ms = _money_price(service, profile, inputs, event_ms)
+        ladder, money_until_ms = _money_price(service, profile, inputs, _counted_in(rated, request), event_ms)
     if event and refusal is Result.OK and rated.later and unit == Kind.SECONDS:
         refusal = sold_to_the_end(rated, REFUSALS)
     ends_ms = ends_of(line.used, event_ms) if unit == Kind.SECONDS else [event_ms] * len(line.used)
@@ -291,13 +291,21 @@ def _ask(
     return ask
 
 
-def _money_price(service: Service, profile: Profile, inputs: Inputs, event_ms: int) -> tuple[bytes, int]:
+def _counted_in(rated: Rated, request: ChargingRequest) -> Kind:
+    """Of what the money is that a request asks for: what is given back was counted in the unit of its price too."""
+    return Kind.MONEY if request.action is not Action.REFUND or rated.unit is None else rated.unit
+
+
+def _money_price(service: Service, profile: Profile, inputs: Inputs, unit: Kind, event_ms: int) -> tuple[bytes, int]:
     """The ladder of money that is asked for, with charging tags and the limits of the subscriber, and until when they
-    are these."""
+    are these.
+
+    unit: of what that money is
+    """
     ladder = money_ladder(service.name)
     if inputs.tags or inputs.subscriber_tags:
         ladder = tagged_ladder(ladder, inputs.subscriber_tags, inputs.tags)[1]
-    counts, until_ms = counts_of(profile.limits, inputs, Kind.MONEY, event_ms)
+    counts, until_ms = counts_of(profile.limits, inputs, unit, event_ms)
     return (with_counts(ladder, counts)[1] if counts else ladder), until_ms
 
 

@@ -193,7 +193,7 @@ function expire_buckets(change)
     if counter[COUNTER.held] == 0 and counter[COUNTER.sharers] == 0 and (counter[COUNTER.reached_ms] or 0) == 0 then
       -- it says no more than one that is not there; a window in which nothing was used has not begun
       local kept_ms = counter[COUNTER.window] == COUNTERWINDOW.NONE and COUNTER_KEPT_MS or 0
-      if counter[COUNTER.used] == 0 or (counter[COUNTER.window] ~= COUNTERWINDOW.ONCE and counter[COUNTER.until_ms] > 0
+      if (counter[COUNTER.used] == 0 and (kept_ms == 0 or (counter[COUNTER.turned] or 0) == 0)) or (counter[COUNTER.window] ~= COUNTERWINDOW.ONCE and counter[COUNTER.until_ms] > 0
           and counter[COUNTER.until_ms] + kept_ms <= now_ms) then
         table.remove(counters, i)
       end

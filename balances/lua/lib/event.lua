@@ -192,7 +192,7 @@ function decide_event(decision, answer, renumbered, original)
   end
   expire_buckets(change)
   decision.balance = check_thresholds(change)
-  check_limits(change, decision.asks)
+  check_limits(change, decision.asks, action == ACTION.REFUND)
   if decision.moved then activate(change) end
   decision.result = command_result(decision)
   decision.outcome = pack_outcome(decision)

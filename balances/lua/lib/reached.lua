@@ -3,7 +3,8 @@
 -- @use lib/thresholds
 
 -- Notes limits of the lines that are asked about: reached by use that is settled, or not any more; once each.
-local function check_limits(change, asks)
+-- gives_back: it is a refund, which reaches none
+local function check_limits(change, asks, gives_back)
   for _, ask in ipairs(asks) do
     local ladder = ladder_of(ask[ASK.ladder])
     for _, count in ipairs(ladder and ladder[LADDER.counts] or NONE) do
@@ -12,7 +13,7 @@ local function check_limits(change, asks)
       if limit >= 0 and counter and (until_ms == 0 or until_ms > change.now_ms) then
         local used, reached_ms = counter[COUNTER.used], counter[COUNTER.reached_ms] or 0
         local unit = count[COUNT.what] == COUNTED.MONEY and KIND.MONEY or ask[ASK.unit]
-        if reached_ms == 0 and used > 0 and used >= limit then
+        if reached_ms == 0 and used > 0 and used >= limit and not gives_back then
           counter[COUNTER.reached_ms] = change.now_ms
           note_crossing(change, CROSSINGKIND.REACHED, CROSSINGOF.LIMIT, counter[COUNTER.key], limit, used, unit, '')
           if until_ms > 0 and (change.due_ms == 0 or until_ms < change.due_ms) then change.due_ms = until_ms end
@@ -38,7 +39,7 @@ do -- a script has room for 200 local names
     for _, key in ipairs(keys) do
       local counter = counter_of(change.account, key)
       if counter then
-        counter[COUNTER.used] = 0
+        counter[COUNTER.used], counter[COUNTER.reached_ms], counter[COUNTER.turned] = 0, counter[COUNTER.reached_ms] or 0, 0
         if (counter[COUNTER.reached_ms] or 0) > 0 then make_room(change, counter) end
       end
     end
@@ -58,12 +59,24 @@ do -- a script has room for 200 local names
     return math.abs(until_ms - returned_ms) <= CLOCKS_APART_MS
   end
 
+  -- So much was not used, as far as it is counted. Below zero: so much counts again, as far as it was turned back since the
+  -- counter began, or began anew; a window begins anew only where it ends, and then `is_of` says so.
+  local function turn_back_counter(counter, amount)
+    local used, turned = counter[COUNTER.used], counter[COUNTER.turned] or 0
+    local back = amount
+    if amount > 0 then back = min(amount, used)
+    elseif counter[COUNTER.window] == COUNTERWINDOW.NONE then back = -min(-amount, turned) end
+    counter[COUNTER.used] = min(used - back, EXACT_MAX)
+    counter[COUNTER.reached_ms] = counter[COUNTER.reached_ms] or 0 -- one of before has neither
+    counter[COUNTER.turned] = min(max(turned + back, 0), EXACT_MAX)
+  end
+
   -- What a refund gives back was not used, in the same period only (charging.md 9).
   function turn_back_counters(change, returns)
     for _, one in ipairs(returns) do
       local counter, amount = counter_of(change.account, one[COUNTERRETURN.key]), one[COUNTERRETURN.amount]
       if counter and is_of(counter, one) then
-        counter[COUNTER.used] = min(max(counter[COUNTER.used] - amount, 0), EXACT_MAX)
+        turn_back_counter(counter, amount)
         if (counter[COUNTER.reached_ms] or 0) > 0 and amount > 0 and counter[COUNTER.used] < one[COUNTERRETURN.limit] then
           make_room(change, counter)
         end

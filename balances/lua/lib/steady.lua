@@ -11,7 +11,7 @@
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
--- @fields ACCOUNT 21 BUCKET 16 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 29 LINE 25 TAKE 2 ANSWER 6 RECORD 30
+-- @fields ACCOUNT 21 BUCKET 16 COUNTER 9 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 29 LINE 25 TAKE 2 ANSWER 6 RECORD 30
 -- @fields ENTRY 11 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
@@ -162,9 +162,11 @@ local function read_account(packed, now_ms, profile_rev, service)
   if not counters then return nil end
   for _ = 1, counters do
     local key, used, counted, until_ms, window, sharers, pool, reached_ms
-    at = fields_of(packed, at, FIELDS.COUNTER)
+    local fields_at = fields_of(packed, at, FIELDS.COUNTER)
+    local fields = fields_at and FIELDS.COUNTER or 8 -- of one that was made before it could be turned back
+    at = fields_at or fields_of(packed, at, fields)
     if not at then return nil end
-    at, key, used, counted, until_ms, window, sharers, pool, reached_ms = read(packed, 8, at)
+    at, key, used, counted, until_ms, window, sharers, pool, reached_ms = read(packed, fields, at)
     if used == 0 then return nil end -- it may be dropped, as one whose time is over
     if until_ms > 0 and until_ms <= now_ms then return nil end
   end

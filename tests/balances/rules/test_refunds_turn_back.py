@@ -55,10 +55,39 @@ def test_a_counter_never_falls_below_nothing_and_a_reversal_counts_again(opened:
     refunded(world, 50, CounterReturn(KEY, 80), CounterReturn("none", 5))
     assert world.counter(KEY) == (0, 0)
     refunded(world, -50, CounterReturn(KEY, -50))
-    assert world.counter(KEY) == (0, 0), "a counter that says nothing is gone"
+    assert world.counter(KEY) == (50, 0), "also of one that had come to nothing"
     used(world, 20, Count(KEY, Counted.UNITS))
     refunded(world, -50, CounterReturn(KEY, -50))
-    assert world.counter(KEY) == (70, 0)
+    assert world.counter(KEY) == (70, 0), "no more than was turned back"
+
+
+def test_what_began_anew_meanwhile_counts_again_what_was_turned_back_since(opened: Opened) -> None:
+    """An offer began the limit anew after the refund, so its reversal counts nothing; of a later refund of 30 only the
+    20 that were used since were turned back, and are counted again."""
+    world = opened(1_000)
+    used(world, 100, Count(KEY, Counted.MONEY, limit=500))
+    refunded(world, 30, CounterReturn(KEY, 30))
+    world.topup(10, resets=[KEY])
+    refunded(world, -30, CounterReturn(KEY, -30))
+    assert world.counter(KEY) == (0, 0)
+    used(world, 20, Count(KEY, Counted.MONEY, limit=500))
+    refunded(world, 30, CounterReturn(KEY, 30))
+    assert world.counter(KEY) == (0, 0)
+    refunded(world, -30, CounterReturn(KEY, -30))
+    refunded(world, -30, CounterReturn(KEY, -30))
+    assert world.counter(KEY) == (20, 0)
+    world.audit()
+
+
+def test_one_that_was_turned_back_whole_is_forgotten_after_its_period(opened: Opened) -> None:
+    world = opened(1_000)
+    until_ms = world.now_ms + HOUR
+    used(world, 50, Count(KEY, Counted.MONEY, until_ms=until_ms))
+    refunded(world, 50, CounterReturn(KEY, 50, until_ms))
+    assert [one.turned for one in world.account.counters] == [50]
+    world.wait(HOUR + 8 * 24 * HOUR)
+    world.topup(1)
+    assert world.account.counters == []
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from ocs.backoffice import accounts
 from ocs.charging.profile import Profile
 from ocs.events import log
 from ocs.master.projection import Projector, teller
-from protocol.diameter.dictionary.credit_control import SubscriptionId
+from protocol.diameter.dictionary.credit_control import CcMoney, RequestedAction, SubscriptionId, UnitValue
 from tests.ocs.api_harness import ApiHarness
-from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
+from tests.ocs.charging.wire import E, I, T, U, ccr, lines, mscc
 
 MB = 2**20
 MONTH = {"amount": "0.05", "period": "month"}
@@ -245,6 +245,69 @@ async def test_a_refund_turns_back_what_the_use_counted(family: ApiHarness, by: 
     await given_back(family, "r3", "0.02", **of)
     assert await counted(family) == ["0.01", str(MB)]
     assert (await verify(family.redis, family.backoffice.pool)).sound
+
+
+async def told_of_limits(family: ApiHarness) -> list[str]:
+    await family.sync()
+    told = await family.pool.fetch("SELECT type FROM events WHERE type LIKE 'limit.%' ORDER BY seq")
+    return [row["type"] for row in told]
+
+
+async def bought(family: ApiHarness, session: str, megabytes: int) -> None:
+    """An event of the child."""
+    said = mscc(10, ask={"cc_total_octets": megabytes * MB})
+    kid = (SubscriptionId(subscription_id_type=0, subscription_id_data="491700000001"),)
+    action = RequestedAction.DIRECT_DEBITING
+    asked = ccr(E, session_id=session, subscription_id=kid, requested_action=action, **lines(said))
+    assert (await family.charge(asked)).result == Result.OK
+
+
+async def test_a_refund_of_an_event_tells_once_that_there_is_room(family: ApiHarness) -> None:
+    """By the back office. Octets are turned back with the last part."""
+    await limit(family)
+    await limit(family, name="octets", amount=str(5 * MB), kind="octets")
+    await limit(family, of="accounts/a1", name="all", amount="9.00")
+    await bought(family, "gw;1", 5)
+    assert await told_of_limits(family) == ["limit.reached"] * 2
+    for key, amount, cleared in (("r1", "0.01", 1), ("r2", "0.01", 1), ("r3", "0.03", 2)):
+        body = {"amount": amount, "reason": "outage", "event": {"session": "gw;1"}}
+        for _ in range(2):
+            done = await family.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)
+            assert done.status_code == 201, done.text
+        assert await told_of_limits(family) == ["limit.reached"] * 2 + ["limit.cleared"] * cleared
+    assert await counted(family) == ["0.00", "0.00", "0"]
+    assert (await verify(family.redis, family.backoffice.pool)).sound
+
+
+async def test_a_refund_of_an_event_by_the_network_tells_of_each_limit(family: ApiHarness) -> None:
+    """Also one of octets, where money is asked back."""
+    await limit(family)
+    await limit(family, name="octets", amount=str(5 * MB), kind="octets")
+    await bought(family, "gw;1", 5)
+    kid = (SubscriptionId(subscription_id_type=0, subscription_id_data="491700000001"),)
+    back = mscc(10, ask={"cc_money": CcMoney(unit_value=UnitValue(value_digits=5, exponent=-2), currency_code=978)})
+    action = RequestedAction.REFUND_ACCOUNT
+    asked = ccr(E, session_id="gw;1", cc_request_number=1, subscription_id=kid, requested_action=action, **lines(back))
+    assert (await family.charge(asked)).result == Result.OK
+    assert await told_of_limits(family) == ["limit.reached"] * 2 + ["limit.cleared"] * 2
+
+
+@pytest.mark.parametrize("of", [{"session": "gw;1"}, {"event": {"session": "gw;2"}}], ids=["session", "event"])
+async def test_room_is_what_the_limit_of_now_leaves(family: ApiHarness, of: dict[str, Any]) -> None:
+    """It was 0.05 at the use, and 0.03 when 0.01 is given back: 0.04 is above that, 0.02 is not."""
+    await limit(family)
+    if "session" in of:
+        await granted(family, I, 5)
+        await ask(family, T, 0, 5, number=1)
+    else:
+        await bought(family, "gw;2", 5)
+    assert await told_of_limits(family) == ["limit.reached"]
+    await limit(family, amount="0.03")
+    for key, amount, cleared in (("r1", "0.01", 0), ("r2", "0.02", 1)):
+        body = {"amount": amount, "reason": "outage"} | of
+        done = await family.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)
+        assert done.status_code == 201, done.text
+        assert await told_of_limits(family) == ["limit.reached"] + ["limit.cleared"] * cleared
 
 
 async def test_an_entry_and_its_session_turn_back_what_is_left(family: ApiHarness) -> None:
