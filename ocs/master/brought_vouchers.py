@@ -2,7 +2,8 @@
 among them in clear: who has the keys of vouchers (voucher_keys.py) can redeem them there, and nobody else.
 
 What is there already is never changed: of a batch that exists its state counts, and whether a voucher was blocked or
-redeemed since. Only of a batch that was moved to another server what was redeemed there is noted.
+redeemed since. Only of a batch that was moved to another server it is noted what was redeemed or blocked there, and
+that its codes went out there.
 """
 
 from __future__ import annotations
@@ -111,6 +112,20 @@ async def _batch(db: Any, what: BroughtBatch, actor: str, now_ms: int) -> None:
             what.state,
             what.exported_ms,
         )
+    elif what.exported_ms is not None:
+        await _went_out_there(db, what.batch.id, what.exported_ms)
+
+
+async def _went_out_there(db: Any, batch: str, exported_ms: int) -> None:
+    """Codes go out once, whichever server they are on (docs/vouchers.md)."""
+    noted = await db.fetchval(
+        "UPDATE voucher_batches SET exported_ms = $2 WHERE id = $1 AND moved_ms IS NOT NULL AND exported_ms IS NULL"
+        " RETURNING id",
+        batch,
+        exported_ms,
+    )
+    if noted is not None:
+        await db.execute("DELETE FROM voucher_codes WHERE batch = $1", batch)
 
 
 _BRING: Final = """
@@ -127,6 +142,10 @@ _REDEEMED_THERE: Final = """
     FROM unnest($2::int[], $3::bigint[], $4::text[]) AS r(serial, redeemed_ms, account)
     WHERE v.batch = $1 AND v.serial = r.serial AND v.redeemed_ms IS NULL
         AND NOT EXISTS (SELECT FROM voucher_claims c WHERE c.batch = v.batch AND c.serial = v.serial)
+"""
+
+_BLOCKED_THERE: Final = """
+    UPDATE vouchers SET blocked = true WHERE batch = $1 AND serial = ANY($2::int[]) AND NOT blocked
 """
 
 
@@ -151,6 +170,7 @@ async def _lot(db: Any, what: BroughtLot, keys: VoucherKeys) -> BroughtCount:
         raise Objection("conflict", "vouchers.digests", "one of these codes is another voucher's here, or a serial is")
     if row["moved_ms"] is not None:
         await db.execute(_REDEEMED_THERE, what.batch, *([one[place] for one in what.redeemed] for place in range(3)))
+        await db.execute(_BLOCKED_THERE, what.batch, what.blocked)
     await db.execute("UPDATE voucher_batches SET made = greatest(made, $2) WHERE id = $1", what.batch, last)
     if what.sealed and made and row["exported_ms"] is None:
         _check_sealed(what, keys)

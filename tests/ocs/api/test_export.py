@@ -263,6 +263,30 @@ async def test_a_batch_that_was_moved_is_good_on_one_server_only(harness: ApiHar
     assert [await redeemed(harness, code, f"b{code}") for code in codes["a"]] == [201, 409, 409, 409]
 
 
+@pytest.mark.parametrize("moved", [True, False])
+async def test_codes_that_went_out_there_do_not_go_out_here_again(harness: ApiHarness, *, moved: bool) -> None:
+    """docs/vouchers.md: plain codes go out once, and what was blocked there stays so. A batch that was never moved is as
+    it is here."""
+    await vouchers_of_all_kinds(harness)
+    path = "/v1/voucher-batches/uno-b"
+    as_it_was = await exported(harness, "?vouchers=true")
+    if moved:
+        await done(harness, "PUT", f"{path}/state", {"state": "moved"})
+    batch, lot = (msgspec.json.decode(line) for line in as_it_was.splitlines() if '"uno-b"' in line)
+    batch["voucher_batch"]["exported"] = "2026-11-30T00:00:00Z"
+    del lot["vouchers"]["sealed"]
+    lot["vouchers"]["blocked"] = [2]
+    lines = "".join(msgspec.json.encode(line).decode() + "\n" for line in (batch, lot))
+    for _ in range(2):
+        assert (await brought_in(harness, lines))[0] == []
+    await done(harness, "PUT", f"{path}/state", {"state": "active", "take_back": moved})
+    states = [(await harness.call("GET", f"{path}/vouchers/{serial}")).json()["state"] for serial in (1, 2)]
+    assert states == ["active", "blocked" if moved else "active"]
+    assert (await harness.call("POST", f"{path}/export", {})).status_code == (410 if moved else 200)
+    sealed = await harness.pool.fetchval("SELECT count(*) FROM voucher_codes WHERE batch = 'uno-b'")
+    assert sealed == 0
+
+
 async def test_vouchers_are_good_on_the_other_server_and_none_twice(
     harness: ApiHarness,
 ) -> None:
