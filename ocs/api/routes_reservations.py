@@ -17,8 +17,8 @@ from ocs.backoffice.amounts import micro_of, money
 from ocs.backoffice.errors import Invalid
 from ocs.backoffice.reservations import Reservation, WantedReservation
 from ocs.charging.http.messages import Identity
-from ocs.charging.http.translate import CLIENT
 from ocs.charging.identity import canonical
+from ocs.charging.request import CLIENT
 from ocs.tags import UseTags, of_use
 
 Number = Annotated[int, Meta(ge=1, le=2**32 - 1, description="1, 2, 3 ... of this reservation: it is the key")]

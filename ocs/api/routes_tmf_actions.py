@@ -49,6 +49,10 @@ from ocs.tmf654.words import (
 )
 from tariffs.units import Kind
 
+RECURS: Final = (
+    "nothing is topped up or adjusted again by itself; a recurring fee of a tariff takes money each period, and gives"
+    " the units that it includes (docs/fees.md)"
+)
 Absent = Annotated[None, Meta(description="Not taken: see docs/tmf654.md")]
 
 
@@ -89,16 +93,17 @@ class TmfTopupBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
     """Code of one, which is redeemed: `amount` has to be what it is worth. It says itself into which bucket, and until
     when. Never shown again."""
     is_auto_topup: bool = False
-    """Only false: what recurs is a fee of a tariff."""
-    number_of_periods: Absent = None
-    recurring_period: Absent = None
+    """Only false, as what follows is left out: what recurs is a fee of a tariff (docs/fees.md)."""
+    number_of_periods: int | None = None
+    recurring_period: str | None = None
 
 
 class TmfAdjustBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
     """An amount below zero is taken."""
 
     party_account: TmfRef | None = None
-    adjust_type: Literal["oneTime"] | None = None
+    adjust_type: Literal["oneTime", "recurring"] | None = None
+    """Only oneTime: what recurs is a fee of a tariff (docs/fees.md)."""
 
 
 class TmfTransferBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
@@ -156,7 +161,10 @@ async def check_resource(call: ApiCall, resource: TmfRef, account: str, field: s
 async def tmf_top_up(call: ApiCall) -> ApiReply:
     body: TmfTopupBalanceCreate = call.body
     if body.is_auto_topup:
-        raise Invalid("isAutoTopup", "expected false: what recurs is a fee of a tariff")
+        raise Invalid("isAutoTopup", f"expected false: {RECURS}")
+    for field, given in (("numberOfPeriods", body.number_of_periods), ("recurringPeriod", body.recurring_period)):
+        if given is not None:
+            raise Invalid(field, f"expected none: {RECURS}")
     row, named = await _account(call, body, body.party_account)
     if body.voucher is not None:
         return await _by_voucher(call, body, row, named, body.voucher)
@@ -207,6 +215,8 @@ async def _by_voucher(
 
 async def tmf_adjust(call: ApiCall) -> ApiReply:
     body: TmfAdjustBalanceCreate = call.body
+    if body.adjust_type == "recurring":
+        raise Invalid("adjustType", f"expected oneTime: {RECURS}")
     row, named = await _account(call, body, body.party_account)
     if named.number is None:
         raise Invalid("bucket.id", "expected a bucket that is there, such as demo-1:0")

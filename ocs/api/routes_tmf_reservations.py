@@ -26,7 +26,7 @@ from ocs.api.tmf_lists import ListQuery, OneQuery, account_in_body, page_of_all,
 from ocs.backoffice import reservations, subscribers
 from ocs.backoffice.errors import Invalid
 from ocs.backoffice.reservations import Reservation, WantedReservation
-from ocs.charging.http.translate import CLIENT
+from ocs.charging.request import CLIENT
 from ocs.tmf654.actions import bucket_ref
 from ocs.tmf654.resources import TmfPeriod, TmfQuantity, TmfRef, TmfReserveBalance
 from ocs.tmf654.words import BASE, ActionStatus, NamedBucket, UsageType, amount_in, bucket_named, number_of
@@ -34,6 +34,10 @@ from tariffs.units import Kind
 
 SERVICE: Final = "generic"
 """What buckets and limits see."""
+ONLY_MONEY: Final = (
+    "units are held by what uses them, a charging session (POST /v1/charging/sessions), since which buckets pay for"
+    " them says the tariff"
+)
 LASTS_S: Final = 3_600
 LASTS_S_MAX: Final = 30 * 86_400
 
@@ -83,8 +87,11 @@ def _view(id_: str, found: Reservation) -> TmfReserveBalance:
 async def tmf_reserve(call: ApiCall) -> ApiReply:
     body: TmfReserveBalanceCreate = call.body
     named = bucket_named(body.bucket.id)
-    if named.number != MAIN or body.usage_type != "monetary":
-        raise Invalid("bucket.id", "expected the main bucket of an account, such as demo-1:0, and money")
+    if body.usage_type != "monetary":
+        raise Invalid("usageType", f"expected monetary: {ONLY_MONEY}")
+    if named.number != MAIN:
+        why = "which buckets pay for what is reserved says their order, as in every session"
+        raise Invalid("bucket.id", f"expected {named.account}:{MAIN}: {why}")
     if body.party_account.id != named.account:
         raise Invalid("partyAccount.id", f"expected {named.account}, whose bucket it is")
     row = await account_in_body(call, named.account, "bucket.id")

@@ -151,8 +151,8 @@ async def set_state(backoffice: BackOffice, batch: str, state: str, *, takes_bac
         return moved
     if row["moved_ms"] is not None and not takes_back:
         raise Conflict(
-            f"{_moved(row)}: move it away there (state moved), import its vouchers from there here, then activate it with"
-            " take_back (ocs voucher activate --take-back)"
+            f"{_moved(row)}: move it away there (state moved), import its vouchers from there here, then activate it"
+            " with take_back (ocs voucher activate --take-back)"
         )
     if state == "active" and row["made"] < row["count"]:
         raise Conflict(f"{row['made']} of its {row['count']} codes are made: make the batch again first")

@@ -85,6 +85,10 @@ LineFacts = Mapping[tuple[int | None, int | None], Mapping[str, int | str]]
 """Facts by name, by rating group and service identifier."""
 
 
+CLIENT: Final = "http:"
+"""What the name of a platform begins with as a client, and so its sessions; no DiameterIdentity does."""
+
+
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Who sent a request."""
 

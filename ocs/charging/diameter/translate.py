@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from balances.keys import part
 from balances.structs.charge import Action, Phase, Result
 from ocs.charging.diameter.lines import (
     MICRO_EXPONENT,
@@ -24,6 +25,7 @@ from ocs.charging.diameter.rating_inputs import inputs_of, line_facts
 from ocs.charging.identity import IdentityKind, number_in, spelled
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import (
+    CLIENT,
     AskedLine,
     ChargingAnswer,
     ChargingRequest,
@@ -40,6 +42,7 @@ from ocs.charging.request import (
 from ocs.charging.services import UNKNOWN, Service, Services
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.avp import VENDOR
+from protocol.diameter.dictionary.base import SESSION_ID
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     CcSessionFailover,
@@ -93,6 +96,8 @@ EXTENSIONS: Final = (
 SAYS_HOW_TO_FAIL: Final = frozenset({1, 4})
 """Request types: what a session is opened with, and events."""
 U32_MAX: Final = 2**32 - 1
+PLATFORMS_DEBIT: Final = f"event {part(CLIENT)}".encode()
+"""What the refund token of a debit over HTTP begins with."""
 
 
 # ---- the request
@@ -110,6 +115,8 @@ def to_request(ccr: CreditControlRequest, via: str, settings: ChargingSettings) 
     reading = Reading(phase, says_use(ccr, phase), service.rounding if service else Rounding.UP)
     lines = lines_of(mscc, reading) if mscc else single_line(ccr, reading)
     event_s = ccr.event_timestamp
+    # Some clients send Requested-Action in I, U and T: it means nothing there (RFC 8506 section 8.41).
+    action = _action(ccr) if phase is Phase.EVENT else Action.DEBIT
     return ChargingRequest(
         origin=Origin(ccr.origin_host, ccr.origin_realm, via, ccr.origin_state_id or 0),
         key=RequestKey(
@@ -121,10 +128,9 @@ def to_request(ccr: CreditControlRequest, via: str, settings: ChargingSettings) 
         lines=lines,
         style=Style.LINES if mscc else Style.COMMAND,
         inputs=inputs_of(ccr, service.name if service else ""),
-        # Some clients send Requested-Action in I, U and T: it means nothing there (RFC 8506 section 8.41).
-        action=_action(ccr) if phase is Phase.EVENT else Action.DEBIT,
+        action=action,
         currency=_currency(lines),
-        refund_token=_refund_token(ccr) if phase is Phase.EVENT else b"",
+        refund_token=_refund_token(ccr, action) if phase is Phase.EVENT else b"",
         wants_cost=bool(ccr.aoc_request_type),
         line_facts=line_facts(mscc),
     )
@@ -173,8 +179,19 @@ def _identities(ccr: CreditControlRequest, settings: ChargingSettings) -> tuple[
     return tuple(filter(None, found))
 
 
-def _refund_token(ccr: CreditControlRequest) -> bytes:
-    """Refund-Information as we gave it, in a line or, where the client is old-fashioned, beside."""
+def _refund_token(ccr: CreditControlRequest, action: Action) -> bytes:
+    """AvpError 5004: of a debit over HTTP, which its platform refunds, or the back office (charging.md section 13)."""
+    token = _refund_information(ccr)
+    if action is Action.REFUND:
+        named = token or b"event " + part(ccr.session_id).encode()
+        if named.startswith(PLATFORMS_DEBIT):
+            avp = REFUND_INFORMATION.pack(token) if token else SESSION_ID.pack(ccr.session_id)
+            raise AvpError(ResultCode.INVALID_AVP_VALUE, "a refund of what was debited over HTTP", avp)
+    return token
+
+
+def _refund_information(ccr: CreditControlRequest) -> bytes:
+    """As we gave it, in a line or, where the client is old-fashioned, beside."""
     for line in ccr.multiple_services_credit_control:
         if line.refund_information is not None:
             return line.refund_information

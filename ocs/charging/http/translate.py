@@ -38,6 +38,7 @@ from ocs.charging.http.rating_inputs import inputs_of
 from ocs.charging.identity import canonical, number_in
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import (
+    CLIENT,
     AskedLine,
     ChargingAnswer,
     ChargingRequest,
@@ -56,8 +57,6 @@ from ocs.tags import of_use
 from tariffs.inputs import Inputs
 from tariffs.units import EXACT_MAX, MICRO, SECONDS_MAX, Rounding
 
-CLIENT: Final = "http:"
-"""What the name of a platform begins with as a client; no DiameterIdentity does."""
 NO_CURRENCY: Final = 0
 """No ISO 4217 number: of letters that are no currency."""
 REASONS: Final = {None: Reason.OTHER, "final": Reason.FINAL, "idle": Reason.IDLE}

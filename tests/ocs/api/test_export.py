@@ -265,8 +265,8 @@ async def test_a_batch_that_was_moved_is_good_on_one_server_only(harness: ApiHar
 
 @pytest.mark.parametrize("moved", [True, False])
 async def test_codes_that_went_out_there_do_not_go_out_here_again(harness: ApiHarness, *, moved: bool) -> None:
-    """docs/vouchers.md: plain codes go out once, and what was blocked there stays so. A batch that was never moved is as
-    it is here."""
+    """docs/vouchers.md: plain codes go out once, and what was blocked there stays so. A batch that was never moved is
+    as it is here."""
     await vouchers_of_all_kinds(harness)
     path = "/v1/voucher-batches/uno-b"
     as_it_was = await exported(harness, "?vouchers=true")

@@ -150,7 +150,9 @@ NOT_MEANT: list[tuple[dict[str, Any], str]] = [
     ({"voucher": "3A7KD9FGHTWXC4Q", "validFor": {"endDateTime": "2099-12-31T23:59:59Z"}}, "validFor"),
     ({"voucher": "3A7KD9FGHTWXC4Q", "bucket": {"id": "a1:7"}}, "the voucher says"),
     ({"voucher": ""}, "voucher"),
-    ({"isAutoTopup": True}, "isAutoTopup"),
+    ({"isAutoTopup": True}, "isAutoTopup: expected false: nothing is topped up or adjusted again by itself"),
+    ({"numberOfPeriods": 3}, "a recurring fee of a tariff"),
+    ({"recurringPeriod": "monthly"}, "a recurring fee of a tariff"),
 ]
 
 
@@ -168,6 +170,8 @@ async def test_an_adjustment_takes_what_is_free(two: ApiHarness) -> None:
     assert amount_of(done) == (Decimal("-3.25"), "EUR")
     short = await post(two, "adjustBalance", wish(-100))
     assert (short.status_code, short.json()["code"]) == (409, "insufficient-funds")
+    recurring = await post(two, "adjustBalance", wish(1, adjustType="recurring"))
+    assert (recurring.status_code, "a recurring fee of a tariff" in recurring.json()["message"]) == (400, True)
     for wrong in (wish(0), wish(1, usageType="data"), wish(1, bucket="a1:9"), wish(1, bucket="a1:new")):
         assert (await post(two, "adjustBalance", wrong)).status_code == 400
     assert await balance(two) == "6.75"
@@ -290,8 +294,15 @@ async def test_a_reservation_is_debited_or_released_once(two: ApiHarness) -> Non
         assert (await two.call("PATCH", path, body)).status_code == 409, (path, body)
     assert (await balance(two), (await get(two, "bucket/a1:0")).json()["reservedValue"]["amount"]) == ("8.50", 0)
     assert (await get(two, "reserveBalance/none")).status_code == 404
-    for wrong in (wish(1, bucket="a1:1"), wish(1, logicalResource=[{"id": BOB}]), wish(0)):
-        assert (await post(two, "reserveBalance", wrong)).status_code == 400, wrong
+    octets = {"amount": {"amount": 1, "units": "MB"}, "usageType": "data"}
+    for wrong, says in (
+        (wish(1, bucket="a1:1"), "expected a1:0: which buckets pay"),
+        (wish(1, logicalResource=[{"id": BOB}]), "logicalResource"),
+        (wish(0), "more than zero"),
+        (wish(1) | octets, "usageType: expected monetary: units are held by what uses them, a charging session"),
+    ):
+        refused = await post(two, "reserveBalance", wrong)
+        assert (refused.status_code, says in refused.json()["message"]) == (400, True), refused.text
 
 
 async def test_a_name_that_no_store_can_keep_is_refused(two: ApiHarness) -> None:

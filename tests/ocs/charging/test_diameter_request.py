@@ -256,6 +256,28 @@ def test_refund_information_in_the_line_or_beside() -> None:
     assert request(E, requested_action=RequestedAction.DIRECT_DEBITING).refund_token == b""
 
 
+@pytest.mark.parametrize(
+    ("told", "is_refused"),
+    [
+        ({"refund_information": b"event http:shop;event;1 0"}, True),
+        ({"session_id": "http:shop;event;1"}, True),
+        ({"session_id": "http:shop;event;1", "refund_information": b"event gw.example.net;1;2 0"}, False),
+        ({"session_id": "gw.example.net;1;2"}, False),
+    ],
+)
+def test_what_was_debited_over_http_is_no_diameter_clients_to_refund(told: dict[str, Any], *, is_refused: bool) -> None:
+    """charging.md section 13: tokens and ids of a platform's debits can be guessed."""
+    inside = {name: value for name, value in told.items() if name == "refund_information"}
+    asked = {name: value for name, value in told.items() if name not in inside} | lines(mscc(1, **inside))
+    if is_refused:
+        with pytest.raises(AvpError) as refused:
+            request(E, requested_action=RequestedAction.REFUND_ACCOUNT, **asked)
+        assert refused.value.result_code is ResultCode.INVALID_AVP_VALUE
+    else:
+        request(E, requested_action=RequestedAction.REFUND_ACCOUNT, **asked)
+    request(E, requested_action=RequestedAction.DIRECT_DEBITING, **asked)
+
+
 def test_the_same_code_of_another_vendor_is_no_refund_information() -> None:
     avp = bytearray(REFUND_INFORMATION.pack(b"token"))
     avp[8:12] = (9).to_bytes(4, "big")
