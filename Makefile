@@ -90,6 +90,7 @@ clean:  ## remove .venv and caches; ocs-data stays
 	  echo "make: no Python 3.11 or newer on PATH (tried python3, python3.11 to python3.14)." >&2; \
 	  echo "      Install one (Debian: apt-get install python3 python3-venv) or run: make PYTHON=/path/to/python3" >&2; \
 	  exit 1; }
+	@echo "making the virtual environment .venv ..."
 	@$(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || { rm -rf .venv; \
 	  echo "make: $(PYTHON) cannot make a virtual environment: its venv module is missing or incomplete." >&2; \
 	  echo "      Install it (Debian: apt-get install python3-venv) and run make again." >&2; \

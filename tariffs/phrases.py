@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 from urllib.parse import unquote
@@ -153,7 +154,7 @@ def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> l
 def _money_term(name: str, value: str) -> str:
     """A tax, how it is rounded, an exchange rate."""
     if name == "tax":
-        return f"tax in parts per million: {value}"
+        return f"tax of {Decimal(value) / 10_000:f} %"
     if name == "tax_to":
         to, _, rounding = value.partition("/")
         return f"which of the sum is {rounded(int(to), SumRounding[rounding.upper()])}"

@@ -440,6 +440,9 @@ def _posted(outcome: bytes, wanted: AccountOperation, named: str) -> PostingOutc
 def _refusal(result: Result, wanted: AccountOperation, named: str) -> BackOfficeError:
     match result:
         case Result.CREDIT_LIMIT:
+            if isinstance(wanted, Post) and wanted.permits_debt:
+                why = "debt is made only while nothing is held (ocs session list): again when its sessions have ended"
+                return InsufficientFunds(f"account {wanted.account} has money held and cannot cover it: {why}")
             return InsufficientFunds(f"what account {wanted.account} has, without what is held, does not cover it")
         case Result.NOT_FOUND:
             return NotFound(f"there is no bucket {named}")

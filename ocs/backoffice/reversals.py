@@ -16,7 +16,7 @@ from balances.structs.account import MAIN
 from balances.structs.posting import CounterReturn, Post, Posting, PostingOutcome
 from balances.structs.record import CounterAccount
 from ocs.backoffice import accounts, postings
-from ocs.backoffice.errors import Conflict, KeyReused, Unresolved
+from ocs.backoffice.errors import Conflict, InsufficientFunds, KeyReused, Unresolved
 from ocs.backoffice.postings import REMEMBER_MS, Moved, Order
 from tariffs.units import Kind
 
@@ -77,6 +77,10 @@ async def reverse(
     )
     try:
         outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))
+    except InsufficientFunds as why:
+        if permit_debt:
+            raise
+        raise InsufficientFunds(f"{why}; permit_debt (--permit-debt) takes it all the same, into debt") from None
     except KeyReused:
         await _free_again(backoffice, row.id, posted)
         raise Conflict(f"entry {seq} is reversed already") from None

@@ -98,7 +98,7 @@ async def check_kept(backoffice: BackOffice, from_ms: int) -> None:
 
 def check_period(from_ms: int, until_ms: int) -> None:
     if until_ms <= from_ms:
-        raise Invalid("until", "after from")
+        raise Invalid("until", "expected an instant after the one of from")
 
 
 async def _of(backoffice: BackOffice, row: AccountRow, from_ms: int, until_ms: int, group_by: str | None) -> Statement:

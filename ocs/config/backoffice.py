@@ -12,16 +12,16 @@ from ocs.config.values import Secret
 from ocs.patterns import looks
 from ocs.tags import TAGS_MAX, TagKey
 
-MONEY_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
+MONEY: Final = looks(r"[0-9]{1,9}(\.[0-9]{1,6})?", 'an amount such as "100.00"')
 
 
 class Transfers(ConfigTable, frozen=True):
     """Transfers between accounts (charging.md section 17)."""
 
-    minimum: Annotated[str, Meta(pattern=MONEY_PATTERN)] = "0.01"
-    limit: Annotated[str, Meta(pattern=MONEY_PATTERN)] = "100.00"
+    minimum: Annotated[str, MONEY] = "0.01"
+    limit: Annotated[str, MONEY] = "100.00"
     """The most that one may move."""
-    day_limit: Annotated[str, Meta(pattern=MONEY_PATTERN)] = "500.00"
+    day_limit: Annotated[str, MONEY] = "500.00"
     """The most that leaves an account in a day of its time zone ..."""
     day_count: Annotated[int, Meta(ge=1, le=1_000_000)] = 50
     """... and in how many transfers."""

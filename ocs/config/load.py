@@ -61,7 +61,7 @@ def load(
             _put(tree, name.removeprefix("OCS_").lower().replace("__", "."), text, origin, f"environment {name}")
     for override in overrides:
         key, equals, text = override.partition("=")
-        if not equals:
+        if not equals or not key.strip():
             raise ConfigError(f"--set {override}: expected key=value")
         _put(tree, key.strip(), text, origin, f"--set {key.strip()}")
     if data is not None:
@@ -102,9 +102,10 @@ def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Confi
         what = what if at else path
         path = path if at else ""
         key = path.removesuffix("`").removeprefix(".")
-        raise ConfigError(
-            f"{_source(origin, key, file)}: {_explain(tree, key, in_words(what).replace('`', ''))}"
-        ) from None
+        said = _explain(tree, key, in_words(what).replace("`", ""))
+        if not key:  # several keys together: it begins with one of them
+            key = said.partition(": ")[0]
+        raise ConfigError(f"{_source(origin, key, file)}: {said}") from None
 
 
 def _source(origin: Mapping[str, str], key: str, file: str) -> str:

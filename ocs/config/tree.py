@@ -61,7 +61,7 @@ class Config(ConfigTable, frozen=True):
                 try:
                     key_of(one.reveal())
                 except ValueError as why:
-                    raise ValueError(f"{name}[{number}] to be {why}") from None
+                    raise ValueError(f"{name}[{number}]: expected {why}") from None
         told = [row for row in self.charging.table().rows if row.subscriber_defaults]
         vendors = self.radius.vendors if told else {}
         for row in told:

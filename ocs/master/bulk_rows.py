@@ -228,7 +228,10 @@ def _is_new_account(
     for field, said in says.items():
         at = ROW_FIELDS.get(field, field)
         if getattr(known, at) != getattr(wanted, at):
-            detail = f"account {wanted.id} exists and was opened otherwise than with {said}: nothing of it is changed"
+            with_what = said if isinstance(said, str | int) else f"these {field}"
+            detail = (
+                f"account {wanted.id} exists and was opened otherwise than with {with_what}: nothing of it is changed"
+            )
             raise Objection("conflict", f"account.{field}", detail)
     return False
 

@@ -479,7 +479,9 @@ class Supervisor:
         self._restarting = None
         if not self._stopping.is_set():
             done = f"{len(self._children)} processes restarted"
-            if self._left is not None:
+            if self._stores.embedded:
+                done += "; the configuration was not read anew: with embedded stores that takes a stop and a start"
+            elif self._left is not None:
                 done = f"supervisor and {done}"
             said = f"failed at {old}: {why}" if why else done
             await self._registration.restarted(said, well=not why)

@@ -226,6 +226,12 @@ WRONG = [
     (subscriber(barred="no"), "invalid", "subscriber.barred", "bool"),
     ({"account": {"id": "there", "currency": "USD"}}, "conflict", "account.currency", "there"),
     ({"account": {"id": "there", "currency": "EUR", "balance": "1"}}, "conflict", "account.balance", "there"),
+    (
+        {"account": {"id": "there", "currency": "EUR", "buckets": [{"amount": "1"}]}},
+        "conflict",
+        "account.buckets",
+        "otherwise than with these buckets: nothing",
+    ),
     ({"account": {"id": "there", "currency": "EUR", "credit_limit": "1"}}, "conflict", "account.credit_limit", "there"),
     (account(thresholds=[{"name": "low"}]), "invalid", "account.thresholds[0].below", "below or percent"),
     (account(thresholds=[{"name": "a/b", "below": "1"}]), "invalid", "account.thresholds[0].name", "a/b"),

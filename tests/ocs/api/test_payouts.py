@@ -78,10 +78,20 @@ async def test_a_debt_is_written_off_and_comes_back(account: ApiHarness) -> None
     done = await post(account, "write-offs", "k3")
     assert (done.status_code, await main(account)) == (201, "0.00")
     seq = done.json()["entries"][0]["seq"]
-    assert kind(await post(account, "reversals", "k4", entry=seq)) == "insufficient-funds"
+    refused = await post(account, "reversals", "k4", entry=seq)
+    assert (kind(refused), "permit_debt" in refused.json()["detail"]) == ("insufficient-funds", True)
     assert (await post(account, "reversals", "k5", entry=seq, permit_debt=True)).status_code == 201
     assert await main(account) == "-5.00"
     await sound(account)
+
+
+async def test_a_refused_debt_says_that_money_is_held(account: ApiHarness) -> None:
+    await use(account, "gw;1", 500)
+    await use(account, "gw;2", 300, ends=False)
+    refused = await post(account, "reversals", "k1", entry=1, permit_debt=True)
+    assert kind(refused) == "insufficient-funds"
+    assert "only while nothing is held" in refused.json()["detail"]
+    assert await main(account) == "5.00"
 
 
 async def test_a_posting_is_reversed_once_and_its_entries_say_so(account: ApiHarness) -> None:
