@@ -117,7 +117,8 @@ def convert(value: Any, kind: type[T], source: str, at: str) -> T:
         return msgspec.convert(value, kind, dec_hook=_read)
     except msgspec.ValidationError as bad:
         why, path = _parted(bad)
-        why = _choices(why, kind, path) or why[:1].lower() + why[1:]
+        why = _choices(why, kind, path) or why.removeprefix("Object contains ").removeprefix("Object ")
+        why = why[:1].lower() + why[1:]
         tokens = re.findall(r"\.\w+|\[.*?\]", path)
         places = islice(_places(value, tokens), PLACES_MAX) if UNNAMED in tokens else ()
         named = next((place for place, alone in places if _refused_at(alone, kind) == path), path)
@@ -127,8 +128,13 @@ def convert(value: Any, kind: type[T], source: str, at: str) -> T:
 def _choices(why: str, kind: Any, path: str) -> str:
     """What a word may be, where msgspec says only that it is none of these; else nothing."""
     wrong = re.fullmatch(r"Invalid enum value (.+)", why)
-    hints = get_type_hints(kind) if wrong and isinstance(kind, type) else {}
-    known = get_args(hints.get(path.removeprefix(".")))
+    inner = kind
+    for token in re.findall(r"\w+|\[", path.replace("[...]", "[")) if wrong else ():
+        if token == "[":  # of a list of tables
+            inner = next(iter(get_args(inner)), None)
+        elif not token.isdigit():
+            inner = get_type_hints(inner).get(token) if isinstance(inner, type) else None
+    known = get_args(inner)
     return f"expected one of {', '.join(known)}, not {wrong[1]}" if wrong and known else ""
 
 

@@ -154,7 +154,7 @@ def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> l
 def _money_term(name: str, value: str) -> str:
     """A tax, how it is rounded, an exchange rate."""
     if name == "tax":
-        return f"tax of {Decimal(value) / 10_000:f} %"
+        return f"tax of {Decimal(value).scaleb(-4).normalize():f} %"
     if name == "tax_to":
         to, _, rounding = value.partition("/")
         return f"which of the sum is {rounded(int(to), SumRounding[rounding.upper()])}"

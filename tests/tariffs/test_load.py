@@ -73,6 +73,11 @@ REFUSED = [
         "rows[1].flat.rounding",
         "expected one of up, down, half_up, not 'off'",
     ),
+    (
+        HEAD + f"[[rows]]\n{FLAT}\n[[taxes]]\nname = 'v'\npercent = 1\nincluded = true\nrounding = 'off'",
+        "taxes[0].rounding",
+        "expected one of up, down, half_up, half_even, not 'off'",
+    ),
     (HEAD + "[[rows]]\nflat = { price = '1', per = '1 octet' }", "rows[1].flat", "at most 0.008191 for 1 octet"),
     (HEAD + "[[rows]]\nflat = { price = '9999999999', per = 1 }", "rows[1].flat", "at most 8589.934591 for 1 unit"),
     (
