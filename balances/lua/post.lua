@@ -1,28 +1,34 @@
 -- post: top-up, adjustment, refund, payout, write-off or fee of the back office, or one leg of a transfer between accounts: all
 -- its postings or none, once per key.
--- KEYS  account once due ledger
+-- KEYS  account once due ledger original
 -- ARGV  epoch post
 -- EXIT  ok again conflict refused absent fenced full
 -- Twin: balances/model/post.py.
 -- @use lib/posting
 -- @use lib/reached
+-- @use lib/refunded_again
 local post = cmsgpack.unpack(ARGV[2])
 
 -- read
 local packed, answer = read_posting(KEYS, post)
+local original = KEYS[5] and redis.call('GET', KEYS[5])
 
 -- decide
 local change, reply = begin_posting(packed, answer, post)
 if reply then return reply end
 
 local whole -- the bucket that was made last, whose money may follow
+local is_short = false -- less was moved than was posted
 
 -- One posting, to a bucket that is there or is made for it. `up_to`: as much as there is, so it is never refused.
 local function move(posting)
   local amount, up_to, bucket = posting[POSTING.amount], posting[POSTING.up_to], nil
   if posting[POSTING.bucket] >= 0 then
     bucket = bucket_of(change.account, posting[POSTING.bucket])
-    if not bucket then return up_to and RESULT.OK or RESULT.NOT_FOUND end
+    if not bucket then
+      is_short = true
+      return up_to and RESULT.OK or RESULT.NOT_FOUND
+    end
   else
     bucket = add_bucket(change, BUCKET{ id = 0, kind = posting[POSTING.kind], amount = 0,
       priority = posting[POSTING.priority], from_ms = posting[POSTING.from_ms], until_ms = posting[POSTING.until_ms],
@@ -34,6 +40,7 @@ local function move(posting)
     if not posting[POSTING.is_part] then whole = bucket[BUCKET.id] end
   end
   if up_to then amount = as_much_as_there_is(bucket, amount) end
+  if amount ~= posting[POSTING.amount] then is_short = true end
   -- what takes back a bonus takes it from where it went
   local own_only = post[POST.own_only] and not (bucket[BUCKET.bonus] and posting[POSTING.original] > 0)
   local why = refusal_of_move(change, bucket, amount, own_only, post[POST.keeps_held], post[POST.permits_debt])
@@ -61,4 +68,6 @@ if refused and (not post[POST.final] or post[POST.key] == '') then return refuse
 -- write
 if refused then return write_refusal(KEYS, ARGV[1], post, change, packed) end
 name_post(change, post)
+if post[POST.refund_of] ~= '' and not is_short then change.source = refundable_again(post, original) end
+if change.source then change.record[RECORD.refund_of] = post[POST.refund_of] end
 return write_posting(KEYS, ARGV[1], post, change)

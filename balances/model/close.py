@@ -33,7 +33,7 @@ def close(store: ModelStore, close: AccountClosing) -> Reply:
     shut(change)
     result = Result.LIMITED if moves_too_much(change, close.moves_max) else Result.OK
     merged = {"transfer": close.transfer, "counterpart": close.counterpart, "left": left, "tags": close.tags}
-    return end_posting(store, change, close, "close", result, **merged)
+    return end_posting(store, change, close, "close", result, None, **merged)
 
 
 def rest_of(close: AccountClosing, bucket: Bucket) -> str | None:

@@ -267,7 +267,7 @@ def decide_event(
     source = None
     end_grace(change)
     if charge.action == Action.REFUND:
-        source = refund_events(decision, original)
+        source = refund_events(decision, original, paid)
     else:
         debit_events(decision, paid)
     change.expire_buckets()

@@ -3,6 +3,8 @@ all its postings or none, once per key. Twin of lua/post.lua."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
 from balances.model.life import prolong_grace
@@ -21,9 +23,11 @@ from balances.model.posting import (
     write_refusal,
 )
 from balances.model.reached import reset_limits, turn_back_counters
+from balances.model.refunded_again import refundable_again
 from balances.structs.account import Bucket
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Post, Posting
+from balances.structs.record import Entry
 
 
 def post(store: ModelStore, post: Post) -> Reply:
@@ -47,10 +51,17 @@ def post(store: ModelStore, post: Post) -> Reply:
     if result == Result.OK and moves_too_much(change, post.moves_max):
         result = Result.LIMITED
     named = {"transfer": post.transfer, "counterpart": post.counterpart, "tags": post.tags}
-    reply = end_posting(store, change, post, "post", result, **named)
+    source = None
+    if post.refund_of and _moves_all(change.entries[before:], post):
+        source = refundable_again(post, store.answers.get((post.account, post.refund_of)))
+    reply = end_posting(store, change, post, "post", result, source, **named)
     if reply.status == "refused" and post.final and post.key:
         return write_refusal(store, change, post, reply.outcome, **named)
     return reply
+
+
+def _moves_all(entries: Sequence[Entry], post: Post) -> bool:
+    return [one.amount for one in entries] == [one.amount for one in post.postings]
 
 
 def move(change: AccountChange, post: Post, posting: Posting, whole: int) -> Result:

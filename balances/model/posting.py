@@ -156,11 +156,18 @@ def fill(bucket: Bucket) -> None:
 
 
 def end_posting(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, result: Result, **named: object
+    store: ModelStore,
+    change: AccountChange,
+    operation: AccountOperation,
+    kind: str,
+    result: Result,
+    source: IdempotencyRecord | None = None,
+    **named: object,
 ) -> Reply:
     """What all that was moved comes to: kept, or refused.
 
     result:  of all that was moved
+    source:  an event of which more may be refunded
     named:   further fields of the record
     """
     if any(entry.amount > 0 for entry in change.entries):
@@ -171,7 +178,10 @@ def end_posting(
     if result != Result.OK:
         return Reply("refused", packed)
     change.sort()
-    return write_posting(store, change, operation, kind, packed, **named)
+    if source is not None and isinstance(operation, Post):
+        named["refund_of"] = operation.refund_of
+        store.answers[operation.account, operation.refund_of] = source
+    return write_posting(store, change, operation, kind, packed, source, **named)
 
 
 def answer_of(operation: AccountOperation, packed: bytes) -> IdempotencyRecord:
@@ -195,11 +205,17 @@ def record_of(change: AccountChange, operation: AccountOperation, kind: str, **n
 
 
 def write_posting(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, packed: bytes, **named: object
+    store: ModelStore,
+    change: AccountChange,
+    operation: AccountOperation,
+    kind: str,
+    packed: bytes,
+    source: IdempotencyRecord | None = None,
+    **named: object,
 ) -> Reply:
     answer = answer_of(operation, packed) if operation.key else None
     record = record_of(change, operation, kind, **named)
-    store.ledger.append(Appended(record, change.account, None, answer))
+    store.ledger.append(Appended(record, change.account, None, answer, original=source))
     store.accounts[operation.account] = change.account
     if answer is not None:
         store.answers[operation.account, operation.key] = answer

@@ -9,12 +9,14 @@ import msgspec
 
 from balances.model.decision import ChargeDecision, asked_ladder, asked_price, fresh_line, line_outcome
 from balances.model.funds import Mode
+from balances.model.reached import turn_back_counters
 from balances.model.spans import climb_on
-from balances.structs.account import MAIN, Bucket
+from balances.structs.account import MAIN, Bucket, CounterAmount
 from balances.structs.blob import blob_of
 from balances.structs.charge import Ask, Flag, Result
+from balances.structs.posting import return_of
 from balances.structs.record import CounterAccount
-from balances.structs.session import IdempotencyRecord
+from balances.structs.session import IdempotencyRecord, PaidAmount
 from tariffs.ladder import Counted
 from tariffs.units import EXACT_MAX, Kind, share
 
@@ -51,9 +53,18 @@ def give_back(decision: ChargeDecision, bucket_id: int, kind: int, amount: int, 
 
 
 def turn_back(
-    decision: ChargeDecision, paid: IdempotencyRecord, units: int, money: int, *, everything: bool
+    decision: ChargeDecision,
+    paid: IdempotencyRecord,
+    units: int,
+    money: int,
+    *,
+    everything: bool,
+    noted: IdempotencyRecord | None,
 ) -> list[tuple[int, int]]:
-    """Returns kinds and amounts that no bucket had room for."""
+    """Returns kinds and amounts that no bucket had room for.
+
+    noted:  of the back office, where what its reversal brings back is noted
+    """
     due, left, kept = money, paid.cost, list[tuple[int, int]]()
     for take in reversed(paid.takes):  # last paid, first given back
         if everything:
@@ -64,20 +75,32 @@ def turn_back(
             back = share(take.amount, units, paid.units)
         if take.kind == Kind.MONEY:
             due -= back
+        rest = 0
         if back:
-            kept.append((take.kind, give_back(decision, take.bucket, take.kind, back, left)))
+            rest = give_back(decision, take.bucket, take.kind, back, left)
+            kept.append((take.kind, rest))
         if take.kind == Kind.MONEY:
             left -= back
         take.amount -= back
+        if noted is not None:
+            noted.takes.insert(0, PaidAmount(take.bucket, back - rest, take.kind))
+            noted.cost += back - rest if take.kind == Kind.MONEY else 0
     for fed in paid.counted:
         part, whole = (units, paid.units) if fed.what == Counted.UNITS else (money, paid.cost)
         back = fed.amount if everything else share(fed.amount, part, whole)
         counter = decision.change.counter_of(fed.key)
         if counter is not None and counter.until_ms == fed.until_ms:  # else of another time: nothing to turn back
-            counter.used = max(counter.used - back, 0)  # it may have begun anew since
+            if noted is None:
+                counter.used = max(counter.used - back, 0)  # it may have begun anew since
+            else:
+                turn_back_counters(decision.change, [return_of(fed, back)])
         fed.amount -= back
+        if noted is not None:
+            noted.counted.append(CounterAmount(fed.key, back, fed.what, fed.until_ms))
     paid.units -= units
     paid.cost -= money
+    if noted is not None:
+        noted.units, noted.terms = units, f"{paid.fingerprint} {paid.end_to_end}"
     return kept
 
 
@@ -130,7 +153,7 @@ def is_all(paid: IdempotencyRecord, units: int, money: int, *, is_money: bool) -
     return 0 < money == paid.cost and not any(take.amount and take.kind != Kind.MONEY for take in paid.takes)
 
 
-def refund_paid(decision: ChargeDecision, ask: Ask, paid: IdempotencyRecord) -> _Given:
+def refund_paid(decision: ChargeDecision, ask: Ask, paid: IdempotencyRecord, noted: IdempotencyRecord | None) -> _Given:
     """Of the original a part (money, or units), or all that is left."""
     asked, is_money = ask.asked, ask.unit == Kind.MONEY
     units, money = (0, asked) if is_money else (asked, 0)
@@ -145,13 +168,15 @@ def refund_paid(decision: ChargeDecision, ask: Ask, paid: IdempotencyRecord) -> 
         units, money = paid.units, paid.cost
     elif money == 0:
         money = share(paid.cost, units, paid.units)
-    return _Given(Result.OK, units, money, turn_back(decision, paid, units, money, everything=everything))
+    kept = turn_back(decision, paid, units, money, everything=everything, noted=noted)
+    return _Given(Result.OK, units, money, kept)
 
 
-def refund_event(decision: ChargeDecision, ask: Ask, paid: IdempotencyRecord | None) -> None:
-    """paid: the original, which changes"""
+def refund_event(decision: ChargeDecision, ask: Ask, paid: IdempotencyRecord | None, own: IdempotencyRecord) -> None:
+    """paid: the original, which changes; own: the record of this refund"""
+    noted = own if decision.charge.actor else None  # of the network none is reversed
     is_money = ask.unit == Kind.MONEY
-    given = refund_free(decision, ask) if paid is None else refund_paid(decision, ask, paid)
+    given = refund_free(decision, ask) if paid is None else refund_paid(decision, ask, paid, noted)
     why, units, kept = given.why, given.units, given.kept
     decision.moved = decision.moved or why == Result.OK
     marks = decision.flags | Flag.REFUND
@@ -168,14 +193,16 @@ def refund_event(decision: ChargeDecision, ask: Ask, paid: IdempotencyRecord | N
     decision.debited -= money
 
 
-def refund_events(decision: ChargeDecision, original: IdempotencyRecord | None) -> IdempotencyRecord | None:
+def refund_events(
+    decision: ChargeDecision, original: IdempotencyRecord | None, own: IdempotencyRecord
+) -> IdempotencyRecord | None:
     """Returns the original as it is after that; None: there is none. The request may bring it too."""
     given = blob_of(decision.charge.original)
     paid = original
     if paid is None and given:
         paid = msgspec.msgpack.decode(given, type=IdempotencyRecord)
     for ask in decision.asks:
-        refund_event(decision, ask, paid)
+        refund_event(decision, ask, paid, own)
     if decision.moved:
         decision.change.reauthorize = ["final"]
     return paid

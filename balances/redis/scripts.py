@@ -36,7 +36,9 @@ SPECS: Final = {
         "epoch charge context adopts limited",
         "ok again absent stale facts longer fenced full elsewhere other crowded untold lapsed",
     ),
-    "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
+    "post": ScriptHeader(
+        "account once due ledger original", "epoch post", "ok again conflict refused absent fenced full"
+    ),
     "transfer": ScriptHeader(
         "account once due ledger", "epoch transfer", "ok again conflict refused absent fenced full"
     ),

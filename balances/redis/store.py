@@ -107,7 +107,7 @@ class Store:
 
     def post(self, post: Post) -> Pending[Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed PostingOutcome for `ok`, `again` and `refused`."""
-        return self._posting("post", post)
+        return self._posting("post", post, *([keys.once(post.account, post.refund_of)] if post.refund_of else ()))
 
     def transfer(self, transfer: Transfer) -> Pending[Reply]:
         """From bucket to bucket. Reply.outcome is a packed PostingOutcome for `ok`, `again` and `refused`."""
@@ -126,9 +126,9 @@ class Store:
         """Many come at once: sessions that wait for money are found when the records are copied."""
         return Reply(raw[0].decode(), *raw[1:])
 
-    def _posting(self, script: str, operation: AccountOperation) -> Pending[Reply]:
+    def _posting(self, script: str, operation: AccountOperation, *more: str) -> Pending[Reply]:
         of = keys.AccountKeys(operation.account)
-        names = (of.account, keys.once(operation.account, operation.key), of.due, of.ledger)
+        names = (of.account, keys.once(operation.account, operation.key), of.due, of.ledger, *more)
         return self.link.script(script, names, (pack(operation),), self._rare_reply, repeatable=operation.key != "")
 
     def settings(self, settings: AccountSettings) -> Pending[Reply]:

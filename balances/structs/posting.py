@@ -6,7 +6,8 @@ from enum import IntEnum
 
 import msgspec
 
-from balances.structs.account import FeeMark, WeekHours
+from balances.structs.account import CounterAmount, FeeMark, WeekHours
+from balances.structs.blob import NO_BLOB
 from balances.structs.record import Entry
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from tariffs.ladder import Count
@@ -70,6 +71,12 @@ class CounterReturn(msgspec.Struct, array_like=True, gc=False):
     """Of spending, as it is now: one that was reached has room again below it; -1: it is no limit, or not any more."""
 
 
+def return_of(raised: CounterAmount, amount: int) -> CounterReturn:
+    """Of what an event raised a counter by: where that ends in the same instant it is of the same period or window."""
+    window_ms = 1 if raised.until_ms else 0
+    return CounterReturn(raised.key, amount, raised.until_ms, window_ms, raised.until_ms - window_ms)
+
+
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):
     """What every operation of the back office says that moves amounts. Inputs of such operations inherit it, so these
     fields are the first of each, and the posting frame (lua/lib/posting.lua) reads them."""
@@ -121,6 +128,12 @@ class Post(AccountOperation, array_like=True):
     """Of counters that a refund turns back."""
     grace_until_ms: int = 0
     """A grace that the account is in ends no sooner; 0: when it does."""
+    refund_of: str = ""
+    """Of the reversal of an event's refund: once key of the event, of which so much may be refunded again."""
+    original: msgspec.Raw = NO_BLOB
+    """The event as PostgreSQL has it (packed IdempotencyRecord), for when Redis no longer does."""
+    refund: msgspec.Raw = NO_BLOB
+    """The packed IdempotencyRecord of that refund: what it gave back."""
 
 
 class Transfer(AccountOperation, array_like=True):

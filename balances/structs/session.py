@@ -215,7 +215,8 @@ class IdempotencyRecord(msgspec.Struct, array_like=True, gc=False):
     moved: bool
     outcome: msgspec.Raw
     units: int = 0
-    """Units debited and not refunded yet."""
+    """Units debited and not refunded yet. Of a refund by the back office this and the next three are what it gave
+    back, in the same places."""
     cost: int = 0
     """Money debited and not refunded yet."""
     takes: list[PaidAmount] = []
@@ -223,4 +224,5 @@ class IdempotencyRecord(msgspec.Struct, array_like=True, gc=False):
     counted: list[CounterAmount] = []
     """What counters were raised by and not turned back yet."""
     terms: str = ""
-    """Tax and exchange rate it was debited with."""
+    """Tax and exchange rate it was debited with. Of a refund by the back office: fingerprint and end-to-end id of the
+    event, whose key may be used again."""

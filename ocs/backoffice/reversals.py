@@ -11,9 +11,12 @@ import msgspec
 from balances import keys
 from balances.ledger import refunds
 from balances.ledger.kept import gone
+from balances.ledger.restore import find_once
 from balances.ledger.terms import given_tax
+from balances.packing import pack
 from balances.structs.account import MAIN
-from balances.structs.posting import CounterReturn, Post, Posting, PostingOutcome
+from balances.structs.blob import NO_BLOB, raw_of
+from balances.structs.posting import CounterReturn, Post, Posting, PostingOutcome, return_of
 from balances.structs.record import CounterAccount
 from ocs.backoffice import accounts, postings
 from ocs.backoffice.errors import Conflict, InsufficientFunds, KeyReused, Unresolved
@@ -29,7 +32,7 @@ REVERSIBLE: Final = frozenset({"top-up", "bonus", "adjustment", "payout", "write
 
 # All entries of the call that made one of them; what expired in the same call is no part of what was posted.
 _POSTED: Final = """
-    SELECT e.seq, e.bucket, e.kind, e.amount, e.tax, e.counter_account, e.why, e.request_key,
+    SELECT e.epoch, e.n, e.seq, e.bucket, e.kind, e.amount, e.tax, e.counter_account, e.why, e.request_key,
         EXISTS (SELECT FROM ledger_entries r WHERE r.account = e.account AND r.original_account = e.account
             AND r.original_seq = e.seq AND r.why = 'reversal') AS reversed
     FROM ledger_entries named JOIN ledger_entries e ON e.account = named.account AND e.epoch = named.epoch
@@ -75,6 +78,7 @@ async def reverse(
         tags=order.tags,
         returns=await _counted_again(backoffice, row.id, posted),
     )
+    await _of_event(backoffice, row.id, posted, wanted)
     try:
         outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))
     except InsufficientFunds as why:
@@ -94,6 +98,26 @@ async def _free_again(backoffice: BackOffice, account: str, posted: Sequence[Any
     for entry in posted:
         if entry["why"] == "refund":
             await refunds.taken_back(backoffice.pool, account, entry["request_key"])
+
+
+_REFUND_OF: Final = "SELECT refund_of FROM calls WHERE shard = $1 AND epoch = $2 AND n = $3"
+
+
+async def _of_event(backoffice: BackOffice, account: str, posted: Sequence[Any], wanted: Post) -> None:
+    """What the refund of an event gave back may be given back again with its reversal, and its counters count it again;
+    while the stores know both, for 30 days."""
+    first = posted[0]
+    if first["why"] != "refund":
+        return
+    shard = keys.shard_of(account)
+    event = await backoffice.pool.fetchval(_REFUND_OF, shard, first["epoch"], first["n"])
+    refund = await postings.recall(backoffice, account, first["request_key"]) if event else None
+    if refund is None or not refund.takes:  # of a version before
+        return
+    original = await find_once(backoffice.pool, account, event)
+    wanted.refund_of, wanted.refund = event, raw_of(pack(refund))
+    wanted.original = raw_of(bytes(original)) if original is not None else NO_BLOB
+    wanted.returns += [return_of(one, -one.amount) for one in refund.counted if one.amount]
 
 
 async def _counted_again(backoffice: BackOffice, account: str, posted: Sequence[Any]) -> list[CounterReturn]:

@@ -173,6 +173,7 @@ class Twins:
     def post(self, post: Post) -> tuple[str, PostingOutcome | None]:
         of = keys.AccountKeys(post.account)
         names = [of.account, keys.once(post.account, post.key), of.due, of.ledger]
+        names += [keys.once(post.account, post.refund_of)] if post.refund_of else []
         reply = self._call("post", names, _encode(post))
         self._same(post.account, reply, self.model.post(post), PostingOutcome)
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None

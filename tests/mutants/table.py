@@ -357,12 +357,32 @@ MUTANTS: Final = (
         (
             _lua(
                 "lib/reached",
-                "      counter[COUNTER.used] = 0\n",
-                "      counter[COUNTER.used], counter[COUNTER.held] = 0, 0\n",
+                "      if counter then\n        counter[COUNTER.used],",
+                "      if counter then\n        counter[COUNTER.held] = 0\n        counter[COUNTER.used],",
             ),
-            _twin("reached", "            counter.used = 0\n", "            counter.used = counter.held = 0\n"),
+            _twin(
+                "reached", "counter.used = counter.turned = 0\n", "counter.used = counter.turned = counter.held = 0\n"
+            ),
         ),
         _rules("offers"),
+    ),
+    Mutant(
+        "reversal-counts-what-began-anew",
+        "A reversal counts again what no refund has turned back since the limit began anew.",
+        (
+            _lua("lib/reached", "back = -min(-amount, turned)", "back = amount"),
+            _twin("reached", "back = -min(-amount, counter.turned)", "back = amount"),
+        ),
+        _rules("refunds_turn_back"),
+    ),
+    Mutant(
+        "reversed-refund-of-another-event",
+        "What the refund of an event gave back is added to another event that has its key now.",
+        (
+            _lua("lib/refunded_again", "if refund[IDEMPOTENCYRECORD.terms] ~= name then", "if false then"),
+            _twin("refunded_again", 'if refund.terms != f"{paid.fingerprint} {paid.end_to_end}":', "if False:"),
+        ),
+        _rules("refunds_turn_back"),
     ),
     Mutant(
         "midnight-at-home",

@@ -186,7 +186,7 @@ function decide_event(decision, answer, renumbered, original)
   local source
   end_grace(change)
   if action == ACTION.REFUND then
-    source = refund_events(decision, original)
+    source = refund_events(decision, original, paid)
   else
     debit_events(decision, paid)
   end

@@ -23,6 +23,9 @@ local function begin_posting(packed, answer, operation)
   return change
 end
 
+local add_bucket
+do
+
 -- The first bucket that has nothing, holds nothing and blocks nothing makes room, with its units or money where these have
 -- nothing either.
 local function drop_spent(buckets)
@@ -44,7 +47,7 @@ end
 
 -- A new bucket, in the place of an empty one where the account is full; nil when there is none. bucket: a BUCKET whose id is
 -- given here
-local function add_bucket(change, bucket)
+function add_bucket(change, bucket)
   local account = change.account
   local buckets = account[ACCOUNT.buckets]
   if #buckets >= BUCKETS_MAX then drop_spent(buckets) end
@@ -53,6 +56,8 @@ local function add_bucket(change, bucket)
   account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
   buckets[#buckets + 1] = bucket
   return bucket
+end
+
 end
 
 -- Why an amount cannot be moved; OK when it can. Nobody takes what is held, but from the main bucket, which may go below
@@ -105,6 +110,9 @@ local function extend_buckets(change, extension)
   end
 end
 
+local refusal_of_post
+do -- a script has room for 200 local names
+
 -- Money that a post takes from its account.
 local function money_taken(post)
   local sum = 0
@@ -122,7 +130,7 @@ local function is_top_up(post)
 end
 
 -- Why nothing of a post may be done; OK, and its counters are raised.
-local function refusal_of_post(change, post)
+function refusal_of_post(change, post)
   local account = change.account
   if has_state(account, post[POST.denied_in]) then return RESULT.DENIED end
   if is_top_up(post) and has_state(account, SUSPENDREASONS.CLOSED) then return RESULT.DENIED end
@@ -133,6 +141,8 @@ local function refusal_of_post(change, post)
     count_usage(account, count, change.now_ms, amount, 0)
   end
   return RESULT.OK
+end
+
 end
 
 -- More of some kind than its caller may; what has lapsed was moved by nobody (charging.md 17).
@@ -193,8 +203,11 @@ end
 local function write_posting(keys, epoch, operation, change)
   local failed
   if operation[ACCOUNTOPERATION.key] == '' then failed = append(keys[4], epoch, change.record, 'a', change.packed)
+  elseif change.source then
+    failed = append(keys[4], epoch, change.record, 'a', change.packed, 'o', change.answer, 'p', change.source)
   else failed = append(keys[4], epoch, change.record, 'a', change.packed, 'o', change.answer) end
   if failed then return { failed } end
+  if change.source then redis.call('SET', keys[5], change.source, 'PX', operation[ACCOUNTOPERATION.remember_ms]) end
   redis.call('HSET', keys[1], ACCOUNTFIELD.ACCOUNT, change.packed)
   if operation[ACCOUNTOPERATION.key] ~= '' then redis.call('SET', keys[2], change.answer, 'PX', operation[ACCOUNTOPERATION.remember_ms]) end
   if change.due_ms > 0 then look_by(keys[3], operation[ACCOUNTOPERATION.account], '', change.due_ms) end

@@ -1,5 +1,6 @@
 -- Giving back what an event cost (charging.md section 9); twin of balances/model/refund.py.
 -- @use lib/decision
+-- @use lib/reached
 local refund_events
 do
 
@@ -47,9 +48,17 @@ local function is_all(paid, units, money, is_money)
   return money > 0 and money == paid[IDEMPOTENCYRECORD.cost]
 end
 
+-- Of what an event raised a counter by: where that ends in the same instant it is of the same period or window.
+local function return_of(raised, amount)
+  local until_ms = raised[COUNTERAMOUNT.until_ms]
+  local window_ms = until_ms > 0 and 1 or 0
+  return COUNTERRETURN{ key = raised[COUNTERAMOUNT.key], amount = amount, until_ms = until_ms, window_ms = window_ms,
+    used_ms = until_ms - window_ms }
+end
+
 -- Units and money of what an event paid and raised; changes `paid`, an IDEMPOTENCYRECORD. Returns kinds and amounts that no
--- bucket had room for.
-local function turn_back(decision, paid, units, money, all)
+-- bucket had room for. given: of the back office, an IDEMPOTENCYRECORD that notes what its reversal brings back; or nil
+local function turn_back(decision, paid, units, money, all, given)
   local due, takes, kept = money, paid[IDEMPOTENCYRECORD.takes], {}
   local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
   local left = left_cost
@@ -62,12 +71,17 @@ local function turn_back(decision, paid, units, money, all)
     elseif not all then
       back = share(back, units, left_units)
     end
+    local rest, kind = 0, take[PAIDAMOUNT.kind]
     if back > 0 then
-      local kind = take[PAIDAMOUNT.kind]
-      kept[#kept + 1] = { kind, give_back(decision, take[PAIDAMOUNT.bucket], kind, back, left) }
+      rest = give_back(decision, take[PAIDAMOUNT.bucket], kind, back, left)
+      kept[#kept + 1] = { kind, rest }
       if kind == KIND.MONEY then left = left - back end
     end
     take[PAIDAMOUNT.amount] = take[PAIDAMOUNT.amount] - back
+    if given then
+      table.insert(given[IDEMPOTENCYRECORD.takes], 1, PAIDAMOUNT{ bucket = take[PAIDAMOUNT.bucket], amount = back - rest, kind = kind })
+      if kind == KIND.MONEY then given[IDEMPOTENCYRECORD.cost] = given[IDEMPOTENCYRECORD.cost] + back - rest end
+    end
   end
   for _, raised in ipairs(paid[IDEMPOTENCYRECORD.counted]) do
     local part, whole = units, left_units
@@ -75,11 +89,20 @@ local function turn_back(decision, paid, units, money, all)
     local back = all and raised[COUNTERAMOUNT.amount] or share(raised[COUNTERAMOUNT.amount], part, whole)
     local counter = counter_of(decision.change.account, raised[COUNTERAMOUNT.key])
     if counter and counter[COUNTER.until_ms] == raised[COUNTERAMOUNT.until_ms] then -- else of another time
-      counter[COUNTER.used] = max(counter[COUNTER.used] - back, 0) -- it may have begun anew since
+      if given then turn_back_counters(decision.change, { return_of(raised, back) })
+      else counter[COUNTER.used] = max(counter[COUNTER.used] - back, 0) end -- it may have begun anew since
     end
     raised[COUNTERAMOUNT.amount] = raised[COUNTERAMOUNT.amount] - back
+    if given then
+      table.insert(given[IDEMPOTENCYRECORD.counted], COUNTERAMOUNT{ key = raised[COUNTERAMOUNT.key], amount = back,
+        what = raised[COUNTERAMOUNT.what], until_ms = raised[COUNTERAMOUNT.until_ms] })
+    end
   end
   paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units - units, left_cost - money
+  if given then
+    given[IDEMPOTENCYRECORD.units], given[IDEMPOTENCYRECORD.terms] = units, paid[IDEMPOTENCYRECORD.fingerprint]
+      .. string.format(' %.0f', paid[IDEMPOTENCYRECORD.end_to_end])
+  end
   return kept
 end
 
@@ -102,7 +125,7 @@ local function refund_free(decision, ask, is_money)
 end
 
 -- Of the original a part (money, or units), or all that is left. Returns why, units, money, kept.
-local function refund_paid(decision, ask, is_money, paid)
+local function refund_paid(decision, ask, is_money, paid, given)
   local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
   local asked, units, money = ask[ASK.asked], 0, 0
   if asked < 0 then return RESULT.OK, 0, 0, {} end -- nothing was asked back: on record
@@ -113,14 +136,15 @@ local function refund_paid(decision, ask, is_money, paid)
   local all = is_all(paid, units, money, is_money and asked > 0)
   if all then units, money = left_units, left_cost
   elseif money == 0 then money = share(left_cost, units, left_units) end
-  return RESULT.OK, units, money, turn_back(decision, paid, units, money, all)
+  return RESULT.OK, units, money, turn_back(decision, paid, units, money, all, given)
 end
 
--- paid: the original, an IDEMPOTENCYRECORD, which changes; or nil
-local function refund_event(decision, ask, paid)
+-- paid: the original, an IDEMPOTENCYRECORD, which changes; or nil. own: the record of this refund
+local function refund_event(decision, ask, paid, own)
+  local noted = decision.charge[CHARGE.actor] ~= '' and own or nil -- of the network none is reversed
   local is_money, event_ms = ask[ASK.unit] == KIND.MONEY, decision.charge[CHARGE.event_ms]
   local why, units, money, kept
-  if paid then why, units, money, kept = refund_paid(decision, ask, is_money, paid)
+  if paid then why, units, money, kept = refund_paid(decision, ask, is_money, paid, noted)
   else why, units, money, kept = refund_free(decision, ask, is_money) end
   if why == RESULT.OK then decision.moved = true end
   local marks = bit.bor(decision.flags, FLAG.REFUND)
@@ -141,12 +165,12 @@ local function refund_event(decision, ask, paid)
 end
 
 -- Returns the original as it is after that, an IDEMPOTENCYRECORD; nil: there is none.
--- original: as it is stored, packed, or false; the request may bring it too
-function refund_events(decision, original)
+-- original: as it is stored, packed, or false; the request may bring it too. own: the record of this refund
+function refund_events(decision, original, own)
   local given, paid = decision.charge[CHARGE.original], nil
   if original then paid = cmsgpack.unpack(original)
   elseif given ~= '' then paid = cmsgpack.unpack(given) end
-  for _, ask in ipairs(decision.asks) do refund_event(decision, ask, paid) end
+  for _, ask in ipairs(decision.asks) do refund_event(decision, ask, paid, own) end
   if decision.moved then decision.change.reauthorize[1] = 'final' end
   return paid
 end

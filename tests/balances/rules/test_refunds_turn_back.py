@@ -3,15 +3,22 @@ from the text by hand."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
+from balances.keys import event_key
+from balances.packing import pack
 from balances.structs.account import MAIN
+from balances.structs.blob import raw_of
+from balances.structs.charge import Action
 from balances.structs.posting import CounterReturn, Posting
 from balances.structs.record import CounterAccount
 from balances.structs.thresholds import CrossingKind
 from tariffs.ladder import Count, Counted
 from tariffs.units import Kind
-from tests.balances.rules.account_harness import HOUR, Counterparts, ask, ladder, money, use
+from tests.balances.rules.account_harness import ACCOUNT, HOUR, Counterparts, ask, bundle, ladder, money, use
 from tests.balances.rules.conftest import Opened
 
 KEY = "limit=kid|monthly|2027-01"
@@ -115,3 +122,61 @@ def test_a_window_is_the_one_it_was_used_in(opened: Opened) -> None:
     assert world.counter(WINDOW) == (40, 0)
     refunded(world, 30, CounterReturn(WINDOW, 30, 0, HOUR, world.now_ms))
     assert world.counter(WINDOW) == (10, 0)
+
+
+def test_the_reversal_of_an_events_refund_brings_it_back(opened: Opened) -> None:
+    """Of 8 units 4 were a bundle's: half goes back, last paid first, and comes again with all it counted."""
+    world = opened(1_000)
+    world.grant_bucket(Kind.OCTETS, 4)
+    until_ms = world.now_ms + 24 * HOUR
+    by = ladder(bundle(Kind.OCTETS), money(1), counts=[Count(KEY, Counted.UNITS, until_ms)])
+    world.event(ask(asked=8, by=by))
+    event = event_key("sms;1", 0)
+    refund: dict[str, Any] = {"once_key": "http 1", "refund_of": event, "actor": "anna", "number": 1}
+    world.event(ask(asked=4), action=Action.REFUND, **refund)
+    assert (world.counter(KEY), world.money) == ((4, 0), (998, 0))
+    given = world.twins.model.answers[ACCOUNT, "http 1"]
+    assert (given.units, given.cost, [one.amount for one in given.takes]) == (4, 2, [2, 2])
+    back = [Posting(one.bucket, one.kind, -one.amount, CounterAccount.REVENUE, "reversal") for one in given.takes]
+    again: dict[str, Any] = {"refund_of": event, "refund": raw_of(pack(given))}
+    for _ in range(2):
+        world.post(*back, key="v1", returns=[CounterReturn(KEY, -4, until_ms)], **again)
+        paid = world.twins.model.answers[ACCOUNT, event]
+        assert (paid.units, paid.cost, [one.amount for one in paid.takes]) == (8, 4, [4, 4])
+    assert (world.counter(KEY), world.money) == ((8, 0), (996, 0))
+    world.event(ask(asked=8), action=Action.REFUND, **refund | {"once_key": "http 2", "number": 2})
+    assert (world.counter(KEY), world.money) == ((0, 0), (1_000, 0))
+    world.audit()
+
+
+def test_what_cannot_be_taken_back_whole_is_not_given_again(opened: Opened) -> None:
+    """Of a bonus bucket only what it still has is taken."""
+    world = opened(1_000)
+    bucket = world.grant_bucket(Kind.MONEY, 5)
+    world.event(ask(asked=5, by=ladder(money(1))))
+    event = event_key("sms;1", 0)
+    refund: dict[str, Any] = {"once_key": "http 1", "refund_of": event, "actor": "anna", "number": 1}
+    world.event(ask(asked=5), action=Action.REFUND, **refund)
+    world.event(ask(asked=3, by=ladder(money(1))), session="sms;2")
+    given = world.twins.model.answers[ACCOUNT, "http 1"]
+    back = Posting(bucket, Kind.MONEY, -5, CounterAccount.REVENUE, "reversal", up_to=True)
+    world.post(back, refund_of=event, refund=raw_of(pack(given)))
+    paid = world.twins.model.answers[ACCOUNT, event]
+    assert (paid.units, paid.cost, [one.amount for one in paid.takes]) == (0, 0, [0])
+    world.audit()
+
+
+def test_another_event_under_the_key_gets_nothing_of_it(opened: Opened) -> None:
+    """A client that counts from the beginning again uses its keys again, when the answers are forgotten."""
+    world = opened(1_000)
+    world.event(ask(asked=5, by=ladder(money(1))))
+    event = event_key("sms;1", 0)
+    refund: dict[str, Any] = {"once_key": "http 1", "refund_of": event, "actor": "anna", "number": 1}
+    world.event(ask(asked=5), action=Action.REFUND, **refund)
+    given = world.twins.model.answers[ACCOUNT, "http 1"]
+    other = msgspec.structs.replace(world.twins.model.answers[ACCOUNT, event], end_to_end=7)
+    back = Posting(MAIN, Kind.MONEY, -5, CounterAccount.REVENUE, "reversal")
+    world.post(back, refund_of="event other 0", original=raw_of(pack(other)), refund=raw_of(pack(given)))
+    assert world.status == "ok"
+    assert (ACCOUNT, "event other 0") not in world.twins.model.answers
+    assert world.records[-1].refund_of == ""

@@ -176,6 +176,39 @@ async def test_an_event_adds_up_with_what_the_network_gives_back(charged: ApiHar
     assert (await refund(charged, "k5", "0.01", entry=spent)).status_code == 422
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["known", "forgotten by the live store"])
+async def test_an_event_whose_refund_was_reversed_is_given_back_again_once(
+    charged: ApiHarness, *, forgotten: bool
+) -> None:
+    """0.05 were paid: 0.03 given back, taken back twice, and 0.05 given back. The second refund stays."""
+    sms = {"session_id": "sms;1", **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))}
+    await charged.charge(ccr(E, requested_action=RequestedAction.DIRECT_DEBITING, **sms))
+    await charged.sync()
+    event = {"session": "sms;1"}
+    assert (await refund(charged, "k1", "0.03", event=event)).status_code == 201
+    assert (await refund(charged, "k2", "0.02", event=event)).status_code == 201
+    await charged.sync()
+    entries = (await charged.call("GET", "/v1/accounts/a1/ledger?why=refund")).json()["items"]
+    seq = next(one["seq"] for one in entries if one["amount"] == "0.03")
+    if forgotten:
+        await charged.redis.delete(*[key async for key in charged.redis.scan_iter("*once*")])
+    back = {"entry": seq, "reason": "mistake"}
+    codes = []
+    for key in ("v1", "v1", "v2"):
+        codes.append((await charged.call("POST", "/v1/accounts/a1/reversals", back, idempotency_key=key)).status_code)
+        await charged.sync()
+    assert codes == [201, 201, 409]
+    assert await balance(charged) == "0.94"
+    if forgotten:
+        await charged.redis.delete(*[key async for key in charged.redis.scan_iter("*once*")])
+    assert (await refund(charged, "k3", "0.04", event=event)).status_code == 422
+    assert (await refund(charged, "k4", "0.03", event=event)).status_code == 201
+    assert (await refund(charged, "k5", "0.000001", event=event)).status_code == 422
+    assert await balance(charged) == "0.97"
+    await charged.sync()
+    assert (await verify(charged.redis, charged.backoffice.pool)).sound
+
+
 async def test_who_gave_an_event_back_and_why_stands_in_the_ledger(charged: ApiHarness) -> None:
     sms = {"session_id": "sms;1", **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))}
     await charged.charge(ccr(E, requested_action=RequestedAction.DIRECT_DEBITING, **sms))
