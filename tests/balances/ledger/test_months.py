@@ -83,8 +83,15 @@ async def older(dsn: str) -> Any:
     return pg
 
 
-async def test_tables_become_months_beside_traffic(redis_url: str, pg_dsn_bare: str) -> None:
+async def test_tables_become_months_beside_traffic(
+    redis_url: str, pg_dsn_bare: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The copy goes on while the steps are applied; what was there stays where it was."""
+
+    async def knows_of_no_closed_months(*_: Any) -> None:
+        """As the build before, whose place our copy takes here."""
+
+    monkeypatch.setattr("balances.ledger.put.follow_closed", knows_of_no_closed_months)
     pg = await older(pg_dsn_bare)
     books = await stores.connect(redis_url, pg_dsn_bare)
     try:
@@ -163,7 +170,7 @@ async def test_a_walk_through_months(books: LedgerStores, seed: int, monkeypatch
     await walk.copy()
     await walk.check(calls_from_ms=purged_ms)
     assert walk.at_ms - first_ms > 60 * DAY_MS
-    assert len(await partitions(books.pool, "ledger_entries")) > months.AHEAD
+    assert len(await partitions(books.pool, "ledger_entries")) >= months.AHEAD  # whoever waits too long makes none
 
 
 async def again(books: LedgerStores) -> None:
