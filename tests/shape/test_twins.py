@@ -70,6 +70,7 @@ OTHERWISE = {
         "name_operation": "record_of",
         "name_post": "fields given to record_of",
     },
+    "lib/refund": {"return_of": "of balances/structs/posting.py: the back office returns by it too"},
     "lib/sums": {
         **dict.fromkeys(
             ("round_sum", "largest_sum", "most_rounded", "largest_covered", "passes_a_tie"), "in tariffs/units.py"

@@ -101,7 +101,7 @@ local function turn_back(decision, paid, units, money, all, given)
   paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units - units, left_cost - money
   if given then
     given[IDEMPOTENCYRECORD.units], given[IDEMPOTENCYRECORD.terms] = units, paid[IDEMPOTENCYRECORD.fingerprint]
-      .. string.format(' %.0f', paid[IDEMPOTENCYRECORD.end_to_end])
+      .. string.format(' %d', paid[IDEMPOTENCYRECORD.end_to_end])
   end
   return kept
 end

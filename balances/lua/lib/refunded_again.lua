@@ -8,7 +8,7 @@ local function refundable_again(post, stored)
   local packed = stored or post[POST.original]
   if packed == '' then return nil end
   local paid, refund = cmsgpack.unpack(packed), cmsgpack.unpack(post[POST.refund])
-  local name = paid[IDEMPOTENCYRECORD.fingerprint] .. string.format(' %.0f', paid[IDEMPOTENCYRECORD.end_to_end])
+  local name = paid[IDEMPOTENCYRECORD.fingerprint] .. string.format(' %d', paid[IDEMPOTENCYRECORD.end_to_end])
   if refund[IDEMPOTENCYRECORD.terms] ~= name then return nil end
   for place, take in ipairs(refund[IDEMPOTENCYRECORD.takes]) do
     local back = paid[IDEMPOTENCYRECORD.takes][place]
