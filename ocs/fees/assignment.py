@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from tariffs.fee_price import FeePrice, applies, fee_price
 from tariffs.fees import FEE, FeeRule
 from tariffs.inputs import Inputs
 from tariffs.tariff import Tariff
+from tariffs.terms import CurrencyExchange
 from tariffs.units import EXACT_MAX, MICRO, Kind
 from tariffs.week_hours import clock_of
 
@@ -215,14 +217,19 @@ class FeeLooker:
                 found.append(promotion)
         return self._catalog.changed(tariff, tuple(found)) if found else tariff
 
+    def _exchange(self, tariff: Tariff, at_ms: int) -> CurrencyExchange | None:
+        """Into the account's currency; ValueError where there is no rate."""
+        of = self._of
+        if tariff.currency == of.currency:
+            return None
+        exchange = self._catalog.exchanges.at(tariff.currency, of.currency, at_ms)
+        if exchange is None:
+            raise ValueError(f"there is no exchange rate from {tariff.currency} into {of.currency}")
+        return exchange
+
     def _price(self, rule: FeeRule, tariff: Tariff, at_ms: int, part: Fraction) -> FeePrice:
         """ValueError where it has none."""
-        of, exchange = self._of, None
-        if tariff.currency != of.currency:
-            exchange = self._catalog.exchanges.at(tariff.currency, of.currency, at_ms)
-            if exchange is None:
-                raise ValueError(f"there is no exchange rate from {tariff.currency} into {of.currency}")
-        return fee_price(rule, tariff, self._inputs, at_ms, part, exchange)
+        return fee_price(rule, tariff, self._inputs, at_ms, part, self._exchange(tariff, at_ms))
 
     async def _try(self, rule: FeeRule, tariff: Tariff, planned: PlannedPeriod, progress: FeeProgress) -> bool:
         """Take a period; whether the next one may follow."""
@@ -231,6 +238,7 @@ class FeeLooker:
         pays = applies(rule, tariff, self._inputs)
         try:
             price = self._price(rule, tariff, from_ms, planned.part) if pays else FeePrice(0, "", ())
+            units = self._units(rule, planned, self._exchange(tariff, from_ms)) if pays else []
         except ValueError as why:
             self._why = f"{rule.name}: {why}"
             self._later(now_ms + UNPRICED_MS)
@@ -244,7 +252,7 @@ class FeeLooker:
         fee.gives_first = grace_ms > now_ms
         fee.lapses = rule.in_advance and 0 < planned.over_ms <= now_ms
         fee.suspends = rule.written.suspend and grace_ms <= now_ms
-        fee.units = self._units(rule, planned) if pays else []
+        fee.units = units
         if any(units.hours for units in fee.units):
             fee.clock = clock_of(self._of.time_zone, self._now_ms)
         tried = await self._call(fee, progress)
@@ -264,8 +272,12 @@ class FeeLooker:
         self._taken += tried.result == Result.OK
         return True
 
-    def _units(self, rule: FeeRule, planned: PlannedPeriod) -> list[FeeUnits]:
+    def _units(self, rule: FeeRule, planned: PlannedPeriod, exchange: CurrencyExchange | None) -> list[FeeUnits]:
         course, zone_ = self.course, self.course.calendar.zone
+
+        def exchanged(kind: Kind, amount: int) -> Fraction:
+            return amount * (exchange.rate if exchange is not None and kind == Kind.MONEY else Fraction(1))
+
         units = []
         for one in rule.allowances:
             until_day = planned.until_day
@@ -274,14 +286,16 @@ class FeeLooker:
             until_ms = midnight_ms(zone_, until_day) if until_day < EVER else 0
             if course.ended_ms and (end_cut(rule, course) or rule.every.is_once):
                 until_ms = min(until_ms, course.ended_ms) if until_ms else course.ended_ms
-            amount = -(-one.amount * planned.part.numerator // planned.part.denominator)
-            scope, carried = list(one.scope), one.carried_max if one.rollover else -1
+            amount = ceil(exchanged(one.kind, one.amount) * planned.part)
+            scope, carried = list(one.scope), -1
+            if one.rollover and one.carried_max >= 0:
+                carried = ceil(exchanged(one.kind, one.carried_max))
             member = "" if one.shared else self._of.subscriber
             made = FeeUnits(one.name, one.kind, amount, until_ms, scope, one.priority, carried, member, one.blocker)
             made.hours = [WeekHours(*part) for part in one.hours]
             units.append(made)
             if one.money:  # where it blocks, its money does
-                money = -(-one.money * planned.part.numerator // planned.part.denominator)
+                money = ceil(exchanged(Kind.MONEY, one.money) * planned.part)
                 units.append(msgspec.structs.replace(made, kind=Kind.MONEY, amount=money, carried_max=-1, is_part=True))
                 made.blocker = False
         return units

@@ -450,6 +450,42 @@ async def test_a_fee_without_a_price_is_tried_again(desk: FeeDesk) -> None:
     assert ("fee", "-5.00", "usd@1:base 2031-01-01/2031-02-01") in await desk.entries()
 
 
+IN_DOLLARS = """
+[[fees]]
+name = "base"
+price = "9.99"
+every = "month"
+
+[[fees.includes]]
+name = "gift"
+kind = "money"
+amount = "3.00"
+rollover = 1
+carried_max = "1.00"
+
+[[fees.includes]]
+name = "data"
+amount = "1 GB"
+money = "2.00"
+"""
+
+
+async def test_money_that_is_included_is_exchanged_as_the_price_is(desk: FeeDesk) -> None:
+    """One dollar is 0.3333333 euro: what 3 of them are, and 2 beside octets, is rounded up to a micro-unit."""
+    harness = desk.harness
+    await harness.account("a2")
+    await harness.top_up("20.00", "a2")
+    rates = {"rates": [{"of": "USD", "into": "EUR", "rate": "0.3333333"}]}
+    assert (await harness.call("PUT", "/v1/exchange-rates/2030-12-01", rates)).status_code == 200
+    await harness.tariff(FLAT.replace('"flat"', '"usd"').replace("EUR", "USD") + IN_DOLLARS, "usd")
+    await harness.subscriber("usd", "a2", "msisdn:491700000008", tariffs=[{"tariff": "usd"}])
+    await desk.settle()
+    account = (await harness.call("GET", "/v1/accounts/a2")).json()
+    given = {(one["name"], one["kind"]): one for one in account["buckets"]}
+    assert given["gift", "money"]["amount"] == "1.00"
+    assert given["data", "octets"]["money"]["amount"] == "0.666667"
+
+
 FROM_START = """
 [[fees]]
 name = "option"
