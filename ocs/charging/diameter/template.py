@@ -24,7 +24,7 @@ from balances.structs.charge import Ask, LineOutcome, Outcome, Phase, Result, Us
 from ocs.charging.decide import content_of, copied_ask, copied_charge, digest, event_time, priced_as, validity_of
 from ocs.charging.diameter.holes import IDS, Hole, Pieces, Unlike, avps, layout_of, only, whole
 from ocs.charging.diameter.said import Context, Price, Rating, StatedAbout, regions_of
-from ocs.charging.diameter.translate import U32_MAX
+from ocs.charging.diameter.translate import FOREIGN, U32_MAX
 from ocs.charging.handle import SECONDS_MAX, ChargingContext, Sent, rated_inputs
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import SessionFacts, merged
@@ -87,6 +87,8 @@ Reported = tuple[int, int, int, int] | None
 """What a line reports: places of octets, seconds and units among the values of a request, -1 for what it does not say,
 and the period; None: nothing."""
 
+FOREIGN_OCTETS: Final = tuple(one.encode() for one in FOREIGN)
+
 
 class CcrTemplate:
     """The octets of a CCR, its values and what they mean. Unlike where it is not as usual."""
@@ -147,12 +149,13 @@ class CcrTemplate:
 
     def values(self, pieces: Pieces) -> Values | None:
         """Of a CCR whose fixed octets are the same; None: an amount is beyond what is counted, or its Session-Id is
-        more than ASCII."""
+        more than ASCII, or of another protocol."""
         values = pieces[1::2]
         for place in self._counted:
             if values[place] > EXACT_MAX:
                 return None
-        return values if values[self._place_of_session].isascii() else None
+        session = values[self._place_of_session]
+        return values if session.isascii() and not session.startswith(FOREIGN_OCTETS) else None
 
     def session(self, values: Values) -> bytes:
         """Session-Id."""

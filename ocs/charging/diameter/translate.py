@@ -96,6 +96,9 @@ EXTENSIONS: Final = (
 SAYS_HOW_TO_FAIL: Final = frozenset({1, 4})
 """Request types: what a session is opened with, and events."""
 U32_MAX: Final = 2**32 - 1
+FOREIGN: Final = (CLIENT, "radius:", "radius-")
+"""What our names of sessions begin with that no client of Diameter has: its own begin with a DiameterIdentity, which
+has no colon and is no such word (RFC 6733 section 8.8)."""
 PLATFORMS_DEBIT: Final = f"event {part(CLIENT)}".encode()
 """What the refund token of a debit over HTTP begins with."""
 
@@ -105,10 +108,13 @@ PLATFORMS_DEBIT: Final = f"event {part(CLIENT)}".encode()
 
 def to_request(ccr: CreditControlRequest, via: str, settings: ChargingSettings) -> ChargingRequest:
     """The request in our words. AvpError 5004: money, a period or an action that cannot be used, in a request that
-    reports nothing.
+    reports nothing; a Session-Id that names a session of another protocol.
 
     via:  Origin-Host of the directly connected peer; behind a relay it is not the client's
     """
+    if ccr.session_id.startswith(FOREIGN):
+        named = SESSION_ID.pack(ccr.session_id)
+        raise AvpError(ResultCode.INVALID_AVP_VALUE, "a Session-Id of another protocol", named)
     phase = PHASES[ccr.cc_request_type]
     service = settings.services.of(ccr.service_context_id)
     mscc = ccr.multiple_services_credit_control
@@ -182,11 +188,9 @@ def _identities(ccr: CreditControlRequest, settings: ChargingSettings) -> tuple[
 def _refund_token(ccr: CreditControlRequest, action: Action) -> bytes:
     """AvpError 5004: of a debit over HTTP, which its platform refunds, or the back office (charging.md section 13)."""
     token = _refund_information(ccr)
-    if action is Action.REFUND:
-        named = token or b"event " + part(ccr.session_id).encode()
-        if named.startswith(PLATFORMS_DEBIT):
-            avp = REFUND_INFORMATION.pack(token) if token else SESSION_ID.pack(ccr.session_id)
-            raise AvpError(ResultCode.INVALID_AVP_VALUE, "a refund of what was debited over HTTP", avp)
+    if action is Action.REFUND and token.startswith(PLATFORMS_DEBIT):
+        avp = REFUND_INFORMATION.pack(token)
+        raise AvpError(ResultCode.INVALID_AVP_VALUE, "a refund of what was debited over HTTP", avp)
     return token
 
 

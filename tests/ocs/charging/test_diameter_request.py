@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from balances.structs.charge import Action, Phase, ReportPeriod
 from ocs.charging.request import AskedLine, Origin, Reason, Style, Units, Used
 from ocs.charging.settings import ChargingSettings
+from protocol.diameter.dictionary.base import SESSION_ID
 from protocol.diameter.dictionary.credit_control import (
     MultipleServicesCreditControl,
     RequestedAction,
@@ -21,7 +22,7 @@ from protocol.diameter.dictionary.credit_control import (
     TariffChangeUsage,
     UsedServiceUnit,
 )
-from protocol.diameter.dictionary.credit_values import REQUESTED_ACTION
+from protocol.diameter.dictionary.credit_values import REQUESTED_ACTION, CcRequestType
 from protocol.diameter.dictionary.tgpp_charging import (
     REFUND_INFORMATION,
     EventType,
@@ -260,8 +261,7 @@ def test_refund_information_in_the_line_or_beside() -> None:
     ("told", "is_refused"),
     [
         ({"refund_information": b"event http:shop;event;1 0"}, True),
-        ({"session_id": "http:shop;event;1"}, True),
-        ({"session_id": "http:shop;event;1", "refund_information": b"event gw.example.net;1;2 0"}, False),
+        ({"refund_information": b"event gw.example.net;1;2 0"}, False),
         ({"session_id": "gw.example.net;1;2"}, False),
     ],
 )
@@ -276,6 +276,17 @@ def test_what_was_debited_over_http_is_no_diameter_clients_to_refund(told: dict[
     else:
         request(E, requested_action=RequestedAction.REFUND_ACCOUNT, **asked)
     request(E, requested_action=RequestedAction.DIRECT_DEBITING, **asked)
+
+
+@pytest.mark.parametrize("session", ["http:shop;event;1", "radius:loopback:nas;12", "radius-hold;loopback"])
+@pytest.mark.parametrize("kind", [I, U, T, E])
+def test_sessions_of_other_protocols_are_no_diameter_clients(kind: CcRequestType, session: str) -> None:
+    """RFC 6733 section 8.8: a Session-Id begins with a DiameterIdentity. They could be guessed."""
+    asked: dict[str, Any] = {"requested_action": RequestedAction.DIRECT_DEBITING} if kind == E else {}
+    with pytest.raises(AvpError) as refused:
+        request(kind, session_id=session, **asked, **lines(mscc(1, ask={"cc_total_octets": 1})))
+    assert refused.value.result_code is ResultCode.INVALID_AVP_VALUE
+    assert refused.value.failed_avp == SESSION_ID.pack(session)
 
 
 def test_the_same_code_of_another_vendor_is_no_refund_information() -> None:

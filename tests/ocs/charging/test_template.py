@@ -28,7 +28,7 @@ from protocol.diameter.dictionary.credit_control import (
 )
 from protocol.diameter.dictionary.tgpp_charging import ImsInformation, PsInformation, ServiceInformation
 from protocol.diameter.header import SIZE
-from protocol.errors import ProtocolError
+from protocol.errors import AvpError, ProtocolError
 from tariffs.catalog import Assignment
 from tariffs.limits import SpendingLimit
 from tariffs.units import EXACT_MAX, Kind
@@ -231,6 +231,13 @@ def test_a_request_that_differs_goes_the_general_way(what: str) -> None:
         "no P bit",
         "a TERMINATION",
     )
+
+
+@pytest.mark.parametrize("name", ["http:shop", "radius:lo", "radius-ho"])
+def test_a_session_of_another_protocol_goes_the_general_way(name: str) -> None:
+    """Where it is refused; as long as the usual one, so that nothing else differs."""
+    with pytest.raises(AvpError):
+        is_used(learnt(), report(2, session_id=f"{name}.net.;1700000000;1"))
 
 
 def test_another_connection_goes_the_general_way() -> None:
