@@ -65,7 +65,12 @@ async def test_hosts_of_different_roles_serve_one_store(stores: tuple[str, str])
             hosts = await status_of(api)
             return GW in hosts["b"]["peers"] and GW not in hosts["a"]["peers"]
 
+        async def all_say_that_they_are_ready() -> bool:
+            """A host says it each few seconds: one that has just begun to serve still says that it does not."""
+            return {host["state"] for host in (await status_of(api)).values()} == {"ready"}
+
         await until(b_has_the_peer)
+        await until(all_say_that_they_are_ready)
         hosts: dict[str, Any] = {host["name"]: host for host in json.loads(await ocs(b, "status", "--json"))["hosts"]}
         assert {name: host["roles"] for name, host in hosts.items()} == {
             "a": ["worker", "api", "keeper"],
