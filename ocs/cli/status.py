@@ -116,7 +116,7 @@ def restart(server: Remote, rolling: bool, hosts: tuple[str, ...], wait: bool, a
                     say(f"{name}: {said[name]}")
     if as_json or not wait:
         show({**asked, "said": said}, as_json, lambda done: say("asked: " + ", ".join(done["hosts"])))
-    failed = [name for name, text in said.items() if not text.endswith("restarted")]
+    failed = [name for name, text in said.items() if "processes restarted" not in text]
     if failed:
         raise RequestRefused(f"not restarted: {', '.join(failed)}")
 

@@ -2,8 +2,13 @@
 
 import json
 
+import pytest
+from click.testing import CliRunner
+
 from balances.migrations.migrate import migrations
 from ocs.backoffice.at_stake import LATELY_MS
+from ocs.cli.remote import Remote
+from ocs.cli.root import cli
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.cli.conftest import Run
 from tests.servers import Servers
@@ -51,3 +56,20 @@ async def test_what_is_known_while_postgres_is_away(ocs: Run, harness: ApiHarnes
         assert "at stake: at least nothing" in said
     finally:
         servers.postgres.start()
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("4 processes restarted", 0),
+        ("supervisor and 4 processes restarted", 0),
+        ("4 processes restarted; the configuration was not read anew", 0),
+        ("failed at worker 1: it does not get ready", 1),
+    ],
+)
+def test_a_rolling_restart_ends_as_the_hosts_say(said: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = {"name": "vm", "state": "ready", "restart": False, "restart_said": said}
+    monkeypatch.setattr(Remote, "post", lambda *_, **__: {"hosts": ["vm"]})
+    monkeypatch.setattr(Remote, "get", lambda *_, **__: {"format": 2, "hosts": [host]})
+    done = CliRunner().invoke(cli, ["restart", "--rolling", "--url", "http://127.0.0.1:1"], env={"OCS_TOKEN": "t"})
+    assert (done.exit_code, f"vm: {said}" in done.output) == (status, True)
