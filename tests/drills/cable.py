@@ -49,10 +49,11 @@ class Cable:
             return
         self._writers[writer.get_extra_info("peername")[1]] = writer, there[1]
         for pair in ((reader, there[1]), (there[0], writer)):
-            self._pipes.append(asyncio.ensure_future(_pipe(*pair)))
+            self._pipes.append(asyncio.ensure_future(pipe(*pair)))
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """All that comes, until one end is gone."""
     with contextlib.suppress(OSError):
         while data := await reader.read(65_536):
             writer.write(data)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from balances.redis.pending import ended
 from loadtest.api import Api, ApiError
 from tests.bench.server import free_ports
+from tests.drills.cable import pipe
 from tests.servers import ROOT, Servers
 
 READY_S: Final = 90.0
@@ -168,15 +169,6 @@ class Balancer:
                     there = await asyncio.open_connection("127.0.0.1", host.diameter)
                     self._writers.append(there[1])
                     for pair in ((reader, there[1]), (there[0], writer)):
-                        self._pipes.append(asyncio.ensure_future(_pipe(*pair)))
+                        self._pipes.append(asyncio.ensure_future(pipe(*pair)))
                     return
-        writer.close()
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
         writer.close()

@@ -37,6 +37,15 @@ async def test_once_signed_and_below_zero(harness: ApiHarness) -> None:
     assert (kept["net"], kept["tax"], str(kept["currency_rate"])) == (-420_168, -79_832, "1.0923")
 
 
+async def test_a_rounded_tax_is_that_of_the_correction(harness: ApiHarness) -> None:
+    """Of 0.09 with 19 % 0.014370 are tax: one cent (charging.md section 4)."""
+    done = await correct(harness, amount="-0.09", original_seq=1, terms="tax=190000;tax_to=10000/half_up")
+    assert done.status_code == 201, done.text
+    await harness.sync()
+    row = await harness.pool.fetchrow("SELECT amount, net, tax FROM ledger_entries WHERE why = 'rerate'")
+    assert tuple(row) == (-90_000, -80_000, -10_000)
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
@@ -48,6 +57,9 @@ async def test_once_signed_and_below_zero(harness: ApiHarness) -> None:
         ({"original_seq": -1}, 422),
         ({"terms": "tax=x"}, 422),
         ({"terms": "tax=1\n"}, 422),
+        ({"terms": "tax_to=10000/half_up"}, 422),
+        ({"terms": "tax=190000;tax_to=0/half_up"}, 422),
+        ({"terms": "tax=190000;tax_to=10000/nearest"}, 422),
         ({"terms": "rate=1.0;tax=5"}, 422),
         ({"bucket": 1}, 422),
     ],
