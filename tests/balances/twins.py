@@ -52,7 +52,10 @@ def _session(session: Session) -> Any:
         [*msgspec.structs.astuple(answer)[:4], _outcome(blob_of(answer.outcome)), answer.at_ms]
         for answer in map(unpack_answer, [*initial, *session.answers, *session.former])
     ]
-    bygone = [[one.incarnation, one.token, one.began_ms, [*map(_line, one.lines)]] for one in session.bygone]
+    bygone = [
+        [one.incarnation, one.token, one.began_ms, [*map(_line, one.lines)], _builtins(one.sums)]
+        for one in session.bygone
+    ]
     return [plain, answers, [*map(_line, session.lines)], blob_of(session.facts), bygone]
 
 

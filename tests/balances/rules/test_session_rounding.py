@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balances import keys
 from balances.ledger.terms import tags_in
 from balances.structs.account import MAIN
 from balances.structs.charge import Action, Outcome, Result
-from balances.structs.session import RoundedSum
+from balances.structs.session import RoundedSum, Session
 from tariffs.ladder import Count, Ladder
 from tariffs.units import EXACT_MAX, Kind, SumRounding, largest_covered, most_rounded, round_sum
-from tests.balances.rules.account_harness import HOUR, ask, ladder, money, only, use
+from tests.balances.rules.account_harness import ACCOUNT, HOUR, ask, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.test_random_sessions import random_ladder
 from tests.tariffs.blockwise import Blockwise, BlockwiseFunds, multiple
 
 UP, DOWN, HALF_UP, HALF_EVEN = SumRounding.UP, SumRounding.DOWN, SumRounding.HALF_UP, SumRounding.HALF_EVEN
+RAWS = list[msgspec.Raw]
 CENTS = ladder(money(1), session=(10, HALF_UP))
 
 
@@ -99,6 +101,19 @@ def test_a_new_incarnation_has_a_sum_of_its_own(opened: Opened) -> None:
     assert world.stop(use(4, by=CENTS)).cost == 0
     assert world.session().incarnation == 2
     assert world.money == (1_000, 0)
+
+
+def test_a_session_that_an_older_build_began_begins_its_sum_with_the_next_report(opened: Opened) -> None:
+    """Its sessions had no place for sums, nor for what stands before them."""
+    world = opened(1_000)
+    world.start(ask(10, 50, by=CENTS))
+    place = Session.__struct_fields__.index("identification")
+    of, name = keys.account(ACCOUNT), "gw;1"
+    for client in (world.twins.redis, world.twins.general):
+        client.hset(of, name, msgspec.msgpack.encode(msgspec.msgpack.decode(client.hget(of, name), type=RAWS)[:place]))
+    assert world.update(ask(10, 50, used=4, by=CENTS)).cost == 0
+    assert world.stop(use(1, by=CENTS)).cost == 10
+    assert world.session().sums == [RoundedSum(10, HALF_UP, 5)]
 
 
 def test_lines_that_are_rounded_otherwise_are_another_sum(opened: Opened) -> None:
