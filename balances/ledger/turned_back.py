@@ -2,7 +2,9 @@
 depend on (charging.md section 9).
 
 Money is turned back in proportion to what is given back of what is left; units with the last part, where nothing but
-money paid them. What earlier refunds turned back is never turned back again.
+money paid them. What earlier refunds turned back is never turned back again, and what was corrected by rating again is
+not turned back at all. A limit counted what was charged, a counter that prices depend on what the use came to before
+its session was rounded.
 """
 
 from __future__ import annotations
@@ -34,21 +36,27 @@ class Turning(NamedTuple):
     """Of counters that begin with their first use: when the window ends that the account has now."""
 
 
-# By the ladder that priced it: when it was used, what that cost, and the units, where nothing but money paid them. Use
-# that was paid ahead, or that a minimum covers, costs nothing more and is part of it (charging.md section 4). Of one
+# By the ladder that priced it: when it was used, what it cost, what of that no correction changed, what it came to
+# before its session was rounded, and the units, where nothing but money paid them. Use that was paid ahead, or that a
+# minimum covers, costs nothing more and is part of it (charging.md section 4), and so is what is rounded away. Of one
 # entry what that one paid, and the units where it alone did.
 _COUNTED: Final = """
     SELECT l.packed, u.limits::text AS limits, array_agg(u.at_ms ORDER BY u.at_ms) AS at_ms,
-        array_agg(CASE WHEN $4::bigint IS NULL THEN u.cost ELSE paid.named END::bigint ORDER BY u.at_ms) AS cost,
+        array_agg(u.cost ORDER BY u.at_ms) AS cost, array_agg(COALESCE(u.exact, u.cost) ORDER BY u.at_ms) AS exact,
+        array_agg(LEAST(GREATEST(paid.named - paid.corrected, 0), paid.named)::bigint ORDER BY u.at_ms) AS paid,
         array_agg(CASE WHEN paid.alone IS NOT FALSE THEN u.used ELSE 0 END ORDER BY u.at_ms) AS used
     FROM usage_records u JOIN ladders l ON l.hash = u.ladder CROSS JOIN LATERAL (
-        SELECT COALESCE(-sum(e.amount) FILTER (WHERE e.seq = $4), 0) AS named,
+        SELECT CASE WHEN $4::bigint IS NULL THEN u.cost
+                ELSE COALESCE(-sum(e.amount) FILTER (WHERE e.seq = $4), 0) END AS named,
+            COALESCE(sum(c.amount) FILTER (WHERE $4::bigint IS NULL OR e.seq = $4), 0) AS corrected,
             bool_and(e.kind = 0 AND ($4::bigint IS NULL OR e.seq = $4)) AS alone
-        FROM ledger_entries e
+        FROM ledger_entries e CROSS JOIN LATERAL (
+            SELECT COALESCE(sum(amount), 0) AS amount FROM ledger_entries
+            WHERE original_account = e.account AND original_seq = e.seq AND why = 'rerate' AND e.kind = 0) c
         WHERE e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line) paid
     WHERE u.account = $1 AND u.session = $2 AND u.incarnation = $3 AND u.phase <> 4
         AND ($4::bigint IS NULL OR paid.named > 0)
-    GROUP BY l.hash, l.packed, u.limits HAVING sum(u.cost) > 0 ORDER BY l.hash, u.limits
+    GROUP BY l.hash, l.packed, u.limits HAVING sum(GREATEST(u.cost, u.exact)) > 0 ORDER BY l.hash, u.limits
 """
 _TURNED: Final = """
     SELECT turned FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3 AND turned IS NOT NULL
@@ -68,7 +76,7 @@ async def turned_by(pg: Any, turning: Turning) -> list[CounterReturn]:
     returns = []
     for count, amount, used_ms in left.values():
         if count.what == Counted.MONEY:
-            back = min(share(amount, turning.amount, turning.left), turning.amount)  # a correction may have left less
+            back = share(amount, turning.amount, turning.left)
         else:
             back = amount if everything else 0
         if back > 0:
@@ -83,7 +91,7 @@ async def _left(pg: Any, turning: Turning, seq: int | None) -> dict[tuple[str, i
     found: dict[tuple[str, int], tuple[Count, int, int]] = {}
     for row in await pg.fetch(_COUNTED, *of):
         for count in (*unpack_ladder(row["packed"]).counts, *_limits(row["limits"] or "[]")):
-            amounts = row["cost"] if count.what == Counted.MONEY else row["used"]
+            amounts = row["used"] if count.what == Counted.UNITS else row["paid"] if count.limit >= 0 else _exact(row)
             _, sum_, last_ms = found.get((count.key, count.until_ms), (count, 0, 0))
             for at_ms, amount in zip(row["at_ms"], amounts, strict=True):
                 if _is_now(turning, count, at_ms):
@@ -92,6 +100,12 @@ async def _left(pg: Any, turning: Turning, seq: int | None) -> dict[tuple[str, i
     returns = [one for row in await pg.fetch(_TURNED, *of) for one in _returns(row["turned"])]
     turned = _sums(one for one in returns if _is_now(turning, one, one.used_ms))
     return {key: (count, max(amount - turned[key], 0), ms) for key, (count, amount, ms) in found.items()}
+
+
+def _exact(row: Mapping[str, Any]) -> list[int]:
+    """Before its session was rounded: of what was paid and not corrected."""
+    each = zip(row["exact"], row["paid"], row["cost"], strict=True)
+    return [share(exact, paid, cost) if cost else exact for exact, paid, cost in each]
 
 
 def _is_now(turning: Turning, of: Count | CounterReturn, at_ms: int) -> bool:

@@ -404,7 +404,7 @@ def settle_report(
     price, left = price_of(decision, ask, line, from_ms), reported
     packed, before, going = price.ladder, price.ladder, True
     while going:
-        part, cost, charged, counters = left, 0, 0, list[CounterAmount]()
+        part, cost, exact, charged, counters = left, 0, 0, 0, list[CounterAmount]()
         if ms and left:
             packed, until_ms = price.at(from_ms)
             if packed != before and leave_tier(change, line, own, granted, from_ms):
@@ -416,7 +416,7 @@ def settle_report(
         if ladder is not None:
             by, since_ms = unpack_ladder(packed), decision.since_ms[id(line)]
             counters, end_ms = change.counter_snapshot(by, from_ms), from_ms + part * ms
-            cost, _, charged, _ = settle(change, line, by, part, granted, own, end_ms, since_ms, len(change.usages))
+            cost, _, charged, exact = settle(change, line, by, part, granted, own, end_ms, since_ms, len(change.usages))
             granted, from_ms, before = max(granted - part, 0), from_ms + charged * ms, packed
         left -= charged
         going = 0 < part == charged and left > 0
@@ -439,6 +439,7 @@ def settle_report(
             flags=marks,
             at_ms=from_ms if ms else at_ms,
             counters=counters,
+            exact=exact if exact != cost else -1,
         )
     return granted
 

@@ -104,6 +104,9 @@ class Usage(msgspec.Struct, array_like=True, gc=False):
     secondary: int = 0
     set_aside: int = Suspense.NONE
     """Why `suspense` was not charged. What is not NONE is in the list of suspense."""
+    exact: int = -1
+    """Of a session: what the line came to before its session was rounded, which is what counters that prices depend on
+    counted (charging.md section 4); -1: its cost."""
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):

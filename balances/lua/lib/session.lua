@@ -314,7 +314,7 @@ local function settle_report(decision, index, report, ladder, own, granted, repo
   local packed, reach_ms = price_of(decision, ask, line, from_ms)
   local later, known_ms, left, going = ask[ASK.later], ask[ASK.known_ms], reported, true
   while going do -- bounded: CUTS_MAX
-    local part, until_ms, before, cost, charged, counters = left, 0, packed, 0, 0, nil
+    local part, until_ms, before, cost, charged, counters, exact = left, 0, packed, 0, 0, nil, 0
     if ms > 0 and left > 0 then
       packed, until_ms = price_at(packed, reach_ms, later, from_ms)
       if packed ~= before and leave_tier(change, line, own, granted, from_ms) then granted = 0 end
@@ -325,7 +325,7 @@ local function settle_report(decision, index, report, ladder, own, granted, repo
     if ladder then
       local by, _ = ladder_of(packed), nil
       counters = counter_snapshot(change.account, by, from_ms)
-      cost, _, charged = settle(change, line, by, part, granted, own, from_ms + part * ms, decision.since_ms[line],
+      cost, _, charged, exact = settle(change, line, by, part, granted, own, from_ms + part * ms, decision.since_ms[line],
         #change.usages)
       granted, from_ms = max(granted - part, 0), from_ms + charged * ms
     end
@@ -341,6 +341,7 @@ local function settle_report(decision, index, report, ladder, own, granted, repo
     local usage = note_usage(decision, ask, unit, charged, going and 0 or suspense, line[LINE.total], cost, 0, RESULT.OK,
       marks, ms > 0 and from_ms or at_ms, ladder and packed, counters)
     usage[USAGE.set_aside] = going and SUSPENSE.NONE or why
+    if exact ~= cost then usage[USAGE.exact] = exact end
     decision.last_usage[index] = usage
   end
   return granted
