@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from balances.model.sums import SessionSums
 from tariffs.catalog import Assignment, Catalog
 from tariffs.climb import Climbed, climb
 from tariffs.inputs import Inputs
-from tariffs.ladder import Count, Counted
+from tariffs.ladder import Count, Counted, Ladder
 from tariffs.price import StartPosition
 from tariffs.rating import rate
 from tariffs.tariff import Rated
@@ -26,9 +27,11 @@ DEBTOR = -1
 class HarnessFunds:
     """Buckets in their order. Money that nobody has is owed by the main balance, the last one without scope."""
 
-    def __init__(self, buckets: list[OracleBucket]) -> None:
-        self._buckets = buckets
-        self._taken: list[tuple[int, int]] = []
+    def __init__(self, buckets: list[OracleBucket], ladder: Ladder, sums: SessionSums) -> None:
+        """sums: of the session; of money what is due is taken, and so much is there as brings that"""
+        self._buckets, self._ladder, self._sums = buckets, ladder, sums
+        self._exact = 0
+        self._taken: list[tuple[int, int, int]] = []
 
     def payers(self, kind: int, scope: str, *, owing: bool = False) -> list[int]:
         """Which buckets may pay."""
@@ -44,7 +47,8 @@ class HarnessFunds:
         if payer == DEBTOR:
             return 10**18
         asked = self.payers(kind, scope) if payer is None else [payer]
-        return sum(max(self._buckets[place].amount, 0) for place in asked)
+        there = sum(max(self._buckets[place].amount, 0) for place in asked)
+        return self._sums.within(self._ladder, there, self._exact) if kind == Kind.MONEY else there
 
     def blocks(self, kind: int, scope: str) -> bool:
         return False
@@ -52,6 +56,10 @@ class HarnessFunds:
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         """From one of them, or from all in order."""
         asked = [] if payer == DEBTOR else self.payers(kind, scope) if payer is None else [payer]
+        if kind == Kind.MONEY:
+            due = self._sums.due(self._ladder, amount, self._exact)
+            self._move(0, 0, exact=amount)
+            amount = due
         for place in asked:
             part = min(max(self._buckets[place].amount, 0), amount)
             self._move(place, part)
@@ -61,9 +69,12 @@ class HarnessFunds:
             main = [place for place in self.payers(kind, scope) if not self._buckets[place].scope]
             self._move(main[-1], amount)
 
-    def _move(self, place: int, amount: int) -> None:
+    def _move(self, place: int, amount: int, exact: int = 0) -> None:
+        if not amount and not exact:
+            return
         self._buckets[place].amount -= amount
-        self._taken.append((place, amount))
+        self._exact += exact
+        self._taken.append((place, amount, exact))
 
     def mark(self) -> int:
         """How much was taken so far."""
@@ -72,8 +83,9 @@ class HarnessFunds:
     def undo(self, mark: int) -> None:
         """Give back what was taken since."""
         while len(self._taken) > mark:
-            place, amount = self._taken.pop()
+            place, amount, exact = self._taken.pop()
             self._buckets[place].amount += amount
+            self._exact -= exact
 
 
 @dataclass
@@ -92,6 +104,9 @@ class ChargingHarness:
     since_ms: dict[str, int] = field(default_factory=dict)
     """When the windows of counters began."""
     line: StartPosition = field(default_factory=StartPosition)
+    others: int = 0
+    """What the other lines of the session came to before, in whatever way the session is rounded."""
+    sums: SessionSums = field(default_factory=lambda: SessionSums([]))
 
     def rated(self, at_ms: int, since_ms: int | None = None) -> Rated:
         """What rating says at this instant."""
@@ -154,16 +169,25 @@ class ChargingHarness:
         assert ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
         values = self.counters | {count.key: self._value(count, piece.at_ms) for count in ladder.counts}
-        funds = HarnessFunds(self.account.buckets)
+        self._begin_sum(ladder)
+        funds = HarnessFunds(self.account.buckets, ladder, self.sums)
         done = climb(ladder, self.line, piece.units, values, funds, at_ms=piece.at_ms, ms_per_unit=ms, grant=False)
         assert done.units == piece.units
+        due = self.sums.due(ladder, done.cost)
+        self.sums.add(ladder, done.cost)
         for count in ladder.counts:
             more = done.cost if count.what == Counted.MONEY else done.units
             if more:
                 if count.window_ms and not self._runs(count, piece.at_ms):
                     self.since_ms[count.key] = piece.at_ms
                 self.counters[count.key] = values[count.key] + more
-        return done.cost
+        return due
+
+    def _begin_sum(self, ladder: Ladder) -> None:
+        if ladder.sum_to and not any(
+            (one.to, one.rounding) == (ladder.sum_to, ladder.sum_rounding) for one in self.sums.sums
+        ):
+            self.sums.add(ladder, self.others)
 
     def _runs(self, count: Count, at_ms: int) -> bool:
         since_ms = self.since_ms.get(count.key)
@@ -175,12 +199,15 @@ class ChargingHarness:
         return self.counters.get(count.key, 0)
 
     def grant(self, rated: Rated, piece: OraclePiece) -> Climbed:
-        """As much of it as the account covers; taken from its buckets."""
+        """As much of it as the account covers; what it costs at most is taken from its buckets."""
         assert rated.ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
         values = self.counters | {count.key: self._value(count, piece.at_ms) for count in rated.ladder.counts}
-        funds = HarnessFunds(self.account.buckets)
-        return climb(rated.ladder, self.line, piece.units, values, funds, at_ms=piece.at_ms, ms_per_unit=ms, grant=True)
+        sums = SessionSums([], held=True)
+        funds = HarnessFunds(self.account.buckets, rated.ladder, sums)
+        done = climb(rated.ladder, self.line, piece.units, values, funds, at_ms=piece.at_ms, ms_per_unit=ms, grant=True)
+        done.cost = sums.due(rated.ladder, done.cost)
+        return done
 
     def levels(self) -> dict[str, list[int]]:
         """What counters have, by their names, whatever the period."""

@@ -45,14 +45,11 @@ class OracleLine:
     run_of: tuple[Fraction, str] | None = None
     """Choice: paid blocks of one price, rounded in one direction, that follow each other are one run."""
     charged: int = 0
-    """What money paid, the set-up fee not counted."""
+    """What money is due for the blocks, the set-up fee not counted, before the session is rounded."""
     fee: int = 0
     fee_done: bool = False
-
-    @property
-    def cost(self) -> int:
-        """Everything that was debited of money."""
-        return self.charged + self.fee
+    cost: int = 0
+    """Everything that was debited of money."""
 
     def worth(self) -> int:
         """The prices of the blocks so far, without minimum and maximum."""
@@ -85,8 +82,10 @@ class Oracle:
         *,
         exchange: Mapping[tuple[str, str], list[tuple[int, str]]] | None = None,
         beside: bool = False,
+        others: int = 0,
     ) -> None:
         """
+        others:    what the other lines of the session came to before, in whatever way the session is rounded
         unit:      what is reported: "seconds", "octets" or "units"
         exchange:  rates of a pair of currencies, each from an instant on
         beside:    it is what is charged besides, in its own unit
@@ -94,6 +93,7 @@ class Oracle:
         self.documents, self.assigned, self.account, self.facts = list(documents), assigned, account, facts
         self.unit, self.exchange, self.base = unit, exchange or {}, "beside" if beside else "flat"
         self.line = OracleLine()
+        self.others, self.sums = others, dict[tuple[Fraction, str], int]()
 
     def begin_with(self, levels: Mapping[str, int], at_ms: int) -> None:
         """Where counters stand at the begin, by their names."""
@@ -172,7 +172,7 @@ class Oracle:
         Rows from the top: each one that matches prices until its limit is reached, the first without a limit is the
         last. If all have one, further use costs what the last one costs.
         """
-        self.account.pay_money(self.facts.service, self._fee(begin, money=False))
+        self._debit(begin, self._fee(begin, money=False))
         row = self._pricing(begin)  # once more: the fee may have brought a counter to a limit
         if row is None or not self._able(begin, row):
             if row is None:
@@ -345,7 +345,7 @@ class Oracle:
         due = max(line.charged, due)
         more, line.charged = due - line.charged, due
         # Choice: a fee that is waived is paid together with the block it comes with, also where that is paid by one.
-        self.account.pay_money(self.facts.service, more + fee, split=written.get("split", True))
+        self._debit(begin, more + fee, split=written.get("split", True))
         self._raise(begin.document, "money", more, begin.at_ms)
         line.paid += block
         return line.paid
@@ -394,15 +394,31 @@ class Oracle:
         amount = whole(self._debited(begin, Fraction(begin.document.given(written, row, self.facts))), "half_up")
         return amount if key == "off" else self._rounded(begin, amount)
 
-    def _rounded(self, begin: Begin, amount: int) -> int:
-        """As the first row of the line says that has it, whatever its limits."""
+    def _rounding(self, begin: Begin, of: str) -> tuple[Fraction, str] | None:
+        """Of the "line" or the "session": to what amount and how, as the first row of the line says that has it,
+        whatever its limits. A line is rounded by itself or with its session."""
         said = next((row["round"] for row in begin.rows if "round" in row), None)
         if said is None:
-            return amount
+            return None
         written: Row = said if isinstance(said, dict) else {"to": said}
-        to, rounding = Fraction(written["to"]) * MICRO, written.get("rounding", "half_up")
-        many = amount / to
-        return int(to * (round(many) if rounding == "half_even" else whole(many, rounding)))
+        if written.get("of", "line") != of:
+            return None
+        return Fraction(written["to"]) * MICRO, written.get("rounding", "half_up")
+
+    def _rounded(self, begin: Begin, amount: int) -> int:
+        """Of the line by itself."""
+        return multiple(amount, self._rounding(begin, "line"))
+
+    def _debit(self, begin: Begin, amount: int, *, split: bool = True) -> None:
+        """What money pays of it: of a session that is rounded what the rounded sum of its lines has grown by. The sum
+        is of one rounding: what is rounded otherwise, or not with the session, is in none or in another one."""
+        rounding = self._rounding(begin, "session")
+        if rounding is not None:
+            before = self.sums.get(rounding, self.others)
+            self.sums[rounding] = before + amount
+            amount = multiple(before + amount, rounding) - multiple(before, rounding)
+        self.line.cost += amount
+        self.account.pay_money(self.facts.service, amount, split=split)
 
     def _debited(self, begin: Begin, amount: Fraction) -> Fraction:
         """With tax, in micro-units of the account's currency."""
@@ -416,3 +432,12 @@ class Oracle:
                 raise NoPrice
             amount *= Fraction(stored[-1])
         return amount
+
+
+def multiple(amount: int, rounding: tuple[Fraction, str] | None) -> int:
+    """Rounded to a multiple."""
+    if rounding is None:
+        return amount
+    to, how = rounding
+    many = amount / to
+    return int(to * (round(many) if how == "half_even" else whole(many, how)))

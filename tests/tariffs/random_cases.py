@@ -60,6 +60,8 @@ class RandomCase:
     visited: str = ""
     beside: bool = False
     """It is the time that is charged besides."""
+    others: int = 0
+    """What the other lines of the session came to before."""
 
     @property
     def start_ms(self) -> int:
@@ -83,7 +85,16 @@ class RandomCase:
         facts = OracleFacts(
             self.service, None, None, self.zone, "s1", self.attributes, {"called": self.called, "visited": self.visited}
         )
-        oracle = Oracle(read, self.assigned, self.account(), facts, self.unit, exchange=RATES, beside=self.beside)
+        oracle = Oracle(
+            read,
+            self.assigned,
+            self.account(),
+            facts,
+            self.unit,
+            exchange=RATES,
+            beside=self.beside,
+            others=self.others,
+        )
         oracle.begin_with(self.counters, self.start_ms)
         return oracle
 
@@ -113,7 +124,7 @@ class RandomCase:
             visited=self.visited,
         )
         chain = [Assignment(one.tariff, one.from_ms, one.until_ms) for one in self.assigned]
-        harness = ChargingHarness(catalog, chain, inputs, self.account(), beside=self.beside)
+        harness = ChargingHarness(catalog, chain, inputs, self.account(), beside=self.beside, others=self.others)
         harness.begin_with(self.counters, self.start_ms)
         return harness
 
@@ -196,4 +207,5 @@ def cases(
         called=one_of(draw, ["+493012345", "017712345", "0013334445555", "110"]),
         visited=one_of(draw, ["", "26201", "44010", "310410", "50501", "90112"]),
         beside=beside,
+        others=one_of(draw, [0, 0, 3_333, 5_000, 12_345_678]),
     )

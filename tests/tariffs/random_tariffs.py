@@ -272,6 +272,7 @@ def documents(
         one_of(draw, priced)["round"] = {
             "to": one_of(draw, ["0.01", "0.05", "0.003"]),
             "rounding": one_of(draw, directions),
+            "of": one_of(draw, ["line", "session"]),
         }
     found["rows"] = rows
     return found
