@@ -37,7 +37,6 @@ class SyncStep(NamedTuple):
     more: set[int]
     """Shards that may have more: take the next step at once."""
     calls: dict[int, list[RecordedCall]]
-    cursors: Cursors
     shut: frozenset[int] = frozenset()
     """Shards that were to be copied and are not open on this server: an opening is due, here or elsewhere."""
 
@@ -51,7 +50,8 @@ class Sync:
     of other primaries, and those that are shut, do not keep the others.
 
     The cursors are kept in memory from one step to the next: a step that moves them commits only if PostgreSQL has the
-    same ones, and whatever contradicts them has them read again before it is believed.
+    same ones, and whatever contradicts them has them read again before it is believed. So steps may be taken side by
+    side, each of other shards.
     """
 
     def __init__(
@@ -63,13 +63,16 @@ class Sync:
         self._reader = StreamReader(primary)
         self.cursors: Cursors | None = None
         """As of the last step, None before the first one."""
-        self.known: dict[int, RecordId] | None = None
-        """Cursors as of the last step, None where that one failed."""
         self._sure = False
         """Nothing has contradicted them."""
         self._trimmed: dict[int, RecordId] = {}
         """To where each stream was trimmed last."""
         self.writer = writer or Writer(pool, alarm=alarm)
+
+    @property
+    def known(self) -> dict[int, RecordId] | None:
+        """The cursors, None where something has contradicted them."""
+        return self.cursors.at if self._sure and self.cursors is not None else None
 
     def forget(self) -> None:
         """Read the cursors again with the next step."""
@@ -85,29 +88,27 @@ class Sync:
 
         CursorMoved: another was first, nothing was written; call again.
         """
-        # Stopped shards go on when a person says so. Whatever fails from here on has the cursors read again.
-        remembered = self.cursors if self._sure and self.cursors is not None and not self.cursors.stopped else None
-        self._sure = False
         try:
-            step = await self._surest_step(remembered, seen, shards)
+            return await self._surest_step(seen, shards)
         except BaseException:
-            self.known = None
+            self._sure = False
             raise
-        self.cursors, self._sure, self.known = step.cursors, True, step.cursors.at
-        return step
 
     async def _surest_step(
-        self,
-        remembered: Cursors | None,
-        seen: Callable[[dict[int, list[RecordedCall]]], Any] | None,
-        shards: Collection[int] | None,
+        self, seen: Callable[[dict[int, list[RecordedCall]]], Any] | None, shards: Collection[int] | None
     ) -> SyncStep:
-        try:
-            if remembered is not None:
+        remembered = self.cursors if self._sure else None
+        if remembered is not None and not remembered.stopped:  # stopped shards go on when a person says so
+            try:
                 return await self._step(remembered, seen, shards, sure=False)
-        except (NotOpen, Gap, CursorMoved):
-            pass
-        return await self._step(await read_cursors(self._pool), seen, shards, sure=True)
+            except (NotOpen, Gap, CursorMoved):
+                pass
+        return await self._step(await self._read_cursors(), seen, shards, sure=True)
+
+    async def _read_cursors(self) -> Cursors:
+        """Those of shards that a step beside this one is just moving are put right when it has."""
+        self.cursors, self._sure = await read_cursors(self._pool), True
+        return self.cursors
 
     async def _step(
         self,
@@ -145,16 +146,10 @@ class Sync:
         more = {part.shard for part in parts if len(part.calls) == ENTRIES_MAX}
         written = await self.writer.write(epochs, parts) if parts else 0
         if stopped or written < sum(len(part.calls) for part in parts):
-            cursors = await read_cursors(self._pool)
-        else:
-            cursors.at.update((part.shard, part.new) for part in parts)
-        return SyncStep(
-            written,
-            more,
-            calls,
-            cursors,
-            shut,
-        )
+            await self._read_cursors()
+        elif self.cursors is not None:  # a step beside this one may have read them meanwhile
+            self.cursors.at.update((part.shard, part.new) for part in parts)
+        return SyncStep(written, more, calls, shut)
 
     def _why_not(self, cursors: Cursors, server: ServerIdentity, shut: Collection[int]) -> str:
         name, shard = self.primary.name, min(shut)

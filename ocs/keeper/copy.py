@@ -19,6 +19,9 @@ from ocs.keeper.reauthorize import Reauthorizer
 
 PACE_S: Final = 0.225
 """Between steps: half of what a step costs does not depend on how many records it copies."""
+LANES: Final = 2
+"""Of a backlog so many batches are under way at once, each of other shards: while PostgreSQL writes one, the other is
+read, decoded and encoded."""
 CURSORS_S: Final = 5.0
 """How long cursors are believed that nothing has contradicted: a person may have let a stopped shard go on."""
 
@@ -52,11 +55,10 @@ class Copier:
         self._ear.heard.clear()
         if not self._leases.has("copy"):
             return
-        shards = self._news.copy & self._sync.primary.shards
-        self._news.copy -= shards
         try:
-            while shards:
-                shards = await self._step(shards)
+            more = await self._step(self._taken())
+            if more:
+                await self._catch_up(more)
         except Gap as why:
             self._alarm(f"copy: {why}: it is opened anew")
             self._opener.anew.add(why.shard)
@@ -68,16 +70,44 @@ class Copier:
             if self._opener.open_shards:
                 await self._reauthorizer.read_on(self._sync)
             raise
-        finally:
-            self._news.of(shards)  # what could not be copied
+
+    def _taken(self, lane: int | None = None) -> set[int]:
+        """Shards with news, all or those of a lane, for who copies them now."""
+        shards = self._news.copy & self._sync.primary.shards
+        if lane is not None:
+            shards = _of_lane(lane, shards)
+        self._news.copy -= shards
+        return shards
+
+    async def _catch_up(self, shards: set[int]) -> None:
+        """Copy all that these shards have, in lanes. One that fails ends the others after their batch."""
+        failed = asyncio.Event()
+        lanes = [self._lane(lane, _of_lane(lane, shards), failed) for lane in range(LANES)]
+        for end in await asyncio.gather(*lanes, return_exceptions=True):
+            if end is not None:
+                raise end
+
+    async def _lane(self, lane: int, shards: set[int], failed: asyncio.Event) -> None:
+        try:
+            while shards and not failed.is_set():
+                more = await self._step(shards)
+                shards = more and more | self._taken(lane)  # one that has much keeps no other waiting
+        except BaseException:
+            failed.set()
+            raise
+        self._news.of(shards)
 
     async def _step(self, shards: set[int]) -> set[int]:
-        """Copy one batch of these shards; returns those that may have more."""
+        """Copy one batch of these shards; returns those that may have more. Where that fails they all may."""
         now_s = self._loop.time()
         if now_s - self._read_s > CURSORS_S:
             self._sync.forget()
             self._read_s = now_s
-        step = await self._sync.step(self._reauthorizer.see, shards)
+        try:
+            step = await self._sync.step(self._reauthorizer.see, shards)
+        except BaseException:
+            self._news.of(shards)
+            raise
         if step.shut:  # looked at again when they are open
             self._opener.doubt()
         self._stats.copied += step.written
@@ -101,3 +131,7 @@ class Copier:
         except BaseException:
             self._untrimmed = True
             raise
+
+
+def _of_lane(lane: int, shards: set[int]) -> set[int]:
+    return {shard for shard in shards if shard % LANES == lane}

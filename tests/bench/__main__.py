@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ocs.processes.embedded import Durability
 from tests.bench import (
+    backlog,
     idle,
     micro,
     money,
@@ -48,6 +49,7 @@ def main() -> None:
             "idle",
             "money",
             "size",
+            "backlog",
             "stores",
         ],
         default="all",
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--accounts", type=int, default=100_000, help="of `size`")
     parser.add_argument("--sessions", type=int, default=20_000, help="of `size`")
+    parser.add_argument("--records", type=int, default=300_000, help="of `backlog`")
     parser.add_argument("--save", action="store_true", help="later runs are compared with this one")
     options = parser.parse_args()
     console = Console(width=140)
@@ -83,6 +86,8 @@ def main() -> None:
         found["stores"] = asyncio.run(stores.measure(options.seconds))
     if options.what == "size":  # takes long, and as much memory as it is asked for
         found["size"] = asyncio.run(size.measure(options.accounts, options.sessions))
+    if options.what == "backlog":  # takes minutes, and gigabytes
+        found["backlog"] = asyncio.run(backlog.measure(options.records))
     results.show(console, found)
     if options.save:
         results.save(found)

@@ -48,7 +48,7 @@ async def driven(
         return None
     with tempfile.TemporaryDirectory(prefix="ocs-rocc-") as home:
         program = build(Path(home))
-        text = await _run(program, arguments(server.diameter_port, subscribers, seconds, in_flight, rate))
+        text = await run(program, arguments(server.diameter_port, subscribers, seconds, in_flight, rate))
     return read(text)
 
 
@@ -80,7 +80,7 @@ def read(text: str) -> Driven:
     return Driven(float(found["rate"]), float(found["p50"]), float(found["p99"]), bad)
 
 
-async def _run(program: Path, options: list[str]) -> str:
+async def run(program: Path, options: list[str]) -> str:
     child = await asyncio.create_subprocess_exec(program, *options, stdout=asyncio.subprocess.PIPE)
     out, _ = await child.communicate()
     if child.returncode:

@@ -29,6 +29,21 @@ def own_cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:13])) / TICKS
 
 
+def children(root: int, *words: str) -> list[int]:
+    """Children of a process whose command line has all these words, oldest first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, ValueError):
+                continue
+            if parent == root and all(word in line for word in words):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
 def below(root: int) -> list[int]:
     """All descendants."""
     parents: dict[int, int] = {}

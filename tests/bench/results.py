@@ -29,6 +29,7 @@ TITLES = {
     "stores": "a cluster: CPU in us per CCR at saturation over 1, 2, 3 primaries; what each durability costs",
     "money": "money moved by hand, CPU in us for each (durability always)",
     "size": "what accounts, sessions and records take up (docs/sizing.md)",
+    "backlog": "records that waited copied to PostgreSQL (aim: >= 20000 records/s on two cores; CPU in us per record)",
     "rerating": "history rated again (aim: >= 50000 records/s on two cores; CPU in us)",
 }
 

@@ -14,8 +14,9 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from loadtest.api import Api
@@ -25,27 +26,21 @@ from loadtest.link import Target
 from loadtest.provision import Provision, account_of
 from loadtest.runner import LoadRun
 from loadtest.scenario import load
+from ocs.processes.embedded import EmbeddedPostgres
+from tests.bench import processes
 from tests.bench.server import BenchServer, running
 
 pytestmark = pytest.mark.serial
 
 RATE = 150
 SUBSCRIBERS = 120
+BACKLOG = 3_000
+"""Of some shards more than a batch takes (balances/ledger/sync.py)."""
 
 
 def children(server: BenchServer, *words: str) -> list[int]:
     """Processes of this server whose command line has all these words, oldest first."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, ValueError):
-                continue
-            if parent == server.pid and all(word in line for word in words):
-                found.append(int(entry.name))
-    return sorted(found)
+    return processes.children(server.pid, *words)
 
 
 async def until_ready(server: BenchServer, wait_s: float = 40.0) -> None:
@@ -130,6 +125,33 @@ async def test_nothing_is_lost_and_nothing_is_charged_twice(disaster: Callable[[
         await until_ready(server)
         await load_run.pace(RATE, "poisson", 2.0)
         assert len(load_run.client.answered or ()) > before + RATE, "the service came back under load"
+
+
+async def test_a_keeper_is_killed_in_the_middle_of_a_backlog() -> None:
+    """So many records wait that they are copied in lanes (ocs/keeper/copy.py): all are there once, whichever batches
+    were written."""
+    async with running("durability=always") as server, witnessed(server) as load_run:
+        pg = await asyncpg.connect(EmbeddedPostgres(server.data).address)
+        try:
+            (keeper, *_) = children(server, "ocs.processes.entry")
+            os.kill(keeper, signal.SIGSTOP)
+            async with asyncio.timeout(60.0):
+                while len(load_run.client.answered or ()) < BACKLOG:
+                    await load_run.saturate(16, 1.0)
+            before = await copied(pg)
+            os.kill(keeper, signal.SIGCONT)
+            async with asyncio.timeout(40.0):
+                while await copied(pg) == before:
+                    await asyncio.sleep(0.002)
+            kill(keeper)
+        finally:
+            await pg.close()
+        await load_run.pace(RATE, "poisson", 2.0)
+
+
+async def copied(pg: Any) -> int:
+    """Records that PostgreSQL has."""
+    return int(await pg.fetchval("SELECT sum(position) FROM shards"))
 
 
 async def test_an_older_append_only_file_is_put_back() -> None:
