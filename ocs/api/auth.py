@@ -60,7 +60,10 @@ class Callers:
         web_tokens: WebTokens | None = None,
         certificates: Mapping[str, Authority] | None = None,
     ) -> None:
-        self._fixed = [(digest_of(token), caller) for token, caller in tokens.items()]
+        self._fixed = [
+            (digest_of(token), structs.replace(ADMIN, caller=caller, credential=TOKEN_FILE))
+            for token, caller in tokens.items()
+        ]
         self._book, self._web_tokens, self._certificates = book, web_tokens, certificates or {}
 
     async def authority(self, authorization: str | None, address: str = "", names: Collection[str] = ()) -> Authority:
@@ -78,11 +81,27 @@ class Callers:
             raise Problem("unauthorized", f"no caller is named {', '.join(sorted(names))} (access.certificates)")
         raise Problem("unauthorized", f"send `Authorization: Bearer <token>`; the first one is in <data>/{TOKEN_FILE}")
 
+    def at_hand(self, authorization: str, names: Collection[str] = ()) -> Authority | None:
+        """Who asks, but not from where, if that is known without waiting for anything; None: `authority` says who, or
+        why nobody.
+
+        authorization: "" where none was sent
+        """
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return next((self._certificates[name] for name in names if name in self._certificates), None)
+        token = given.strip()
+        digest = digest_of(token)
+        for known, administrator in self._fixed:
+            if hmac.compare_digest(known, digest):
+                return administrator
+        return None if self._book is None else self._book.at_hand(token, digest)
+
     async def _by_token(self, token: str, address: str) -> Authority:
         digest = digest_of(token)
-        for known, caller in self._fixed:
+        for known, administrator in self._fixed:
             if hmac.compare_digest(known, digest):
-                return structs.replace(ADMIN, caller=caller, address=address, credential=TOKEN_FILE)
+                return structs.replace(administrator, address=address)
         if self._web_tokens is not None and LOOKS.fullmatch(token):
             try:
                 return await self._web_tokens.authority(token, address)

@@ -70,6 +70,8 @@ class ApiCall(Struct, frozen=True):
     """Of one who follows and comes again."""
     stream: AsyncIterator[bytes] | None = None
     """The body, of an operation that is `streamed`."""
+    octets: bytes = b""
+    """The body as it was sent, of one that is not."""
 
     @property
     def caller(self) -> str:
@@ -211,6 +213,7 @@ def call_of(operation: Operation, backoffice: BackOffice, authority: Authority, 
         fingerprint=fingerprint,
         precondition=Precondition.read(sent.if_match, sent.if_none_match),
         media_type=sent.media_type,
+        octets=sent.body,
     )
 
 

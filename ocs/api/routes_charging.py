@@ -2,59 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from balances.keys import idempotency_key
+from balances.structs.charge import Phase
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import CHARGING, PROBLEMS, Problem
+from ocs.backoffice.charging import Plain
 from ocs.backoffice.errors import BackOfficeError, Invalid, Unavailable
 from ocs.charging.http import translate
 from ocs.charging.http.messages import ChargingEvent, ChargingReply, ChargingStart, ChargingStop, ChargingUpdate
+from ocs.charging.http.template import FORMS, ChargingForm
 from ocs.charging.http.translate import PlatformCall, UnusableBody
 from ocs.charging.outcomes import OUTCOMES
-from ocs.charging.request import ChargingRequest
-from ocs.charging.services import Services
+from ocs.charging.request import ChargingAnswer, ChargingRequest
 from ocs.clock import monotonic_us
 
 REFUSALS: Final = ("key-reused", "conflict", "fate-unknown", *(kind for kind in PROBLEMS if kind.startswith(CHARGING)))
 
-ToRequest = Callable[[Any, PlatformCall, Services], ChargingRequest]
-
 
 async def start_charging(call: ApiCall) -> ApiReply:
-    return await _charged(call, translate.started, HTTPStatus.CREATED)
+    return await _charged(call, FORMS[Phase.START])
 
 
 async def update_charging(call: ApiCall) -> ApiReply:
-    return await _charged(call, translate.reported)
+    return await _charged(call, FORMS[Phase.UPDATE])
 
 
 async def stop_charging(call: ApiCall) -> ApiReply:
-    return await _charged(call, translate.stopped)
+    return await _charged(call, FORMS[Phase.STOP])
 
 
 async def charge_event(call: ApiCall) -> ApiReply:
-    return await _charged(call, translate.event)
+    return await _charged(call, FORMS[Phase.EVENT])
 
 
-async def _charged(call: ApiCall, to_request: ToRequest, status: int = HTTPStatus.OK) -> ApiReply:
-    """A refusal of all of it is a problem document that has the members of the answer too."""
+async def _charged(call: ApiCall, form: ChargingForm) -> ApiReply:
     desk, heard_us = call.backoffice.charging, monotonic_us()
     if desk is None:
         raise Unavailable("this process does not charge")
     key = idempotency_key(call.key) if call.key else ""
     platform = PlatformCall(call.caller, key, call.path.get("id", ""), call.backoffice.tags)
     try:
-        request = to_request(call.body, platform, desk.services)
+        request = form.to_request(call.body, platform, desk.services)
     except UnusableBody as why:
         raise Invalid(why.field, str(why)) from None
     trace = desk.traced(request, call.body, call.authority.address, heard_us)
+    plain: Plain = []
     try:
-        answer = await desk.charge(request, trace)
+        answer = await desk.charge(request, trace, plain)
         reply = translate.reply_of(translate.id_of(call.body, platform), request, answer)
         if trace is not None:
             trace.answered(msgspec.json.encode(reply))
@@ -65,8 +64,13 @@ async def _charged(call: ApiCall, to_request: ToRequest, status: int = HTTPStatu
     finally:
         if trace is not None:
             trace.over()
-    row = OUTCOMES[answer.result]
-    if row.http >= HTTPStatus.BAD_REQUEST:
+    desk.learn(form, platform, call.octets, call.body, request, plain, reply)
+    return replied(reply, request, answer, form.status)
+
+
+def replied(reply: ChargingReply, request: ChargingRequest, answer: ChargingAnswer, status: int) -> ApiReply:
+    """A refusal of all of it is a Problem that has the members of the answer too."""
+    if OUTCOMES[answer.result].http >= HTTPStatus.BAD_REQUEST:
         raise Problem(f"{CHARGING}{reply.result}", translate.why_not(request, answer), **msgspec.structs.asdict(reply))
     return ApiReply(reply, status)
 

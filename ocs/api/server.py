@@ -19,7 +19,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ocs.access.permissions import KNOWN
 from ocs.access.rates import RequestRates
@@ -72,20 +71,20 @@ from ocs.api import (
 from ocs.api.auditing import performed
 from ocs.api.auth import Callers
 from ocs.api.docs import HEADERS, assets, page
-from ocs.api.live import CUT, LEAVE
+from ocs.api.http_connection import CERTIFIED, HttpConnection, RequestsUnderWay
+from ocs.api.live import LEAVE
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, heads_of, perform
 from ocs.api.path_index import PathIndex
-from ocs.api.problems import Problem, problem_of, refusal_of
+from ocs.api.problems import Problem
+from ocs.api.refusals import problem_with, refused
+from ocs.api.templated_charging import TemplatedCharging
 from ocs.api.waiting import wait
-from ocs.backoffice.backoffice import BackOffice, trouble_of
-from ocs.backoffice.errors import BackOfficeError, Forbidden
+from ocs.backoffice.backoffice import BackOffice
+from ocs.backoffice.errors import Forbidden
 from ocs.clock import monotonic_us
 from ocs.config.http import Http
 from ocs.net.room import ConnectionRoom
-from ocs.net.tls import certified_names
-from ocs.stores.bounded_postgres import Away
-from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 
 ALONE: Final[Sequence[Operation]] = (
@@ -141,10 +140,6 @@ if TYPE_CHECKING:
     import socket
 
 ANONYMOUS: Final = Authority("")
-CERTIFIED: Final = "ocs.certified"
-"""In the scope: names in the client's certificate, where it showed one."""
-HEAD_BYTES_MAX: Final = 65_536
-
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -161,7 +156,7 @@ def _documents() -> tuple[bytes, str]:
     return msgspec.json.encode(openapi(OPERATIONS, our_version())), page(OPERATIONS)
 
 
-def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
+def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Meter | None = None) -> Application:
     """The ASGI application; `backoffice` is what it works on, `meter` counts requests by operation."""
     meter = meter or Meter()
     document, readable = _documents()
@@ -178,7 +173,10 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
         content, media_type = reference[request.url.path]
         return Response(content, headers=HEADERS, media_type=media_type)
 
-    rates = RequestRates()
+    rates, under_way = RequestRates(), RequestsUnderWay()
+    charging = None
+    if backoffice.charging is not None:
+        charging = TemplatedCharging(backoffice.charging, backoffice.tags, callers, http, rates, meter, under_way)
     paths: dict[str, list[Operation]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, []).append(operation)
@@ -203,7 +201,7 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
         routes=routes,
         exception_handlers={HTTPException: http_problem, Problem: _problem},
     )
-    return _Limits(app, PathIndex(known), http, large, requests)
+    return Application(app, PathIndex(known), http, large, requests, under_way, charging)
 
 
 def _endpoint(
@@ -224,20 +222,10 @@ def _endpoint(
                 if operation.permission != KNOWN and not authority.may(operation.permission):
                     raise Forbidden(f"{authority.caller} lacks the permission {operation.permission}")
             return await perform(operation, backoffice, authority, request, http.body_s, wait, performed)
-        except Problem as problem:
-            return answer(request, problem)
-        except BackOfficeError as error:
-            return answer(request, problem_of(error))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except Exception as why:
-            trouble = trouble_of(why)
-            if trouble is None:
-                logger().exception("api.failed", operation=operation.handle.__name__)
-                return answer(request, Problem("internal", "it is in the log; nothing about you is wrong"))
-            if not isinstance(why, Away):  # that says itself what is the matter
-                logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))
-            return answer(request, problem_of(trouble))
+            return refused(request.url.path, problem_with(why, operation.name))
 
     return endpoint
 
@@ -263,21 +251,9 @@ def _counted(endpoint: Endpoint, methods: dict[str, Operation], meter: Meter) ->
     return counted
 
 
-def answer(request: Request, problem: Problem) -> Response:
-    headers = {}
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if problem.status == 429:
-        headers["Retry-After"] = str(problem.more["retry_after_s"])
-    if problem.status == 503:
-        headers["Retry-After"] = "1"
-    refusal = refusal_of(problem, request.url.path)
-    return Response(refusal.body, refusal.status, headers, media_type=refusal.media_type)
-
-
 async def _problem(request: Request, why: Exception) -> Response:
     assert isinstance(why, Problem)
-    return answer(request, why)
+    return refused(request.url.path, why)
 
 
 async def _http_problem(request: Request, why: Exception) -> Response:
@@ -285,12 +261,12 @@ async def _http_problem(request: Request, why: Exception) -> Response:
     assert isinstance(why, HTTPException)
     kind = {404: "not-found", 405: "method-not-allowed"}.get(why.status_code, "malformed")
     known = {404: "there is no such path", 405: "the path is there, the method is not"}.get(why.status_code, why.detail)
-    made = answer(request, Problem(kind, f"{request.method} {request.url.path}: {known}: see /docs"))
+    made = refused(request.url.path, Problem(kind, f"{request.method} {request.url.path}: {known}: see /docs"))
     made.headers.update(why.headers or {})
     return made
 
 
-class _Limits:
+class Application:
     """The bounds of a request before anything is read: how many at once, how large."""
 
     def __init__(
@@ -300,16 +276,19 @@ class _Limits:
         http: Http,
         large: Sequence[tuple[Route, int]],
         requests: LabelledCounts,
+        under_way: RequestsUnderWay,
+        charging: TemplatedCharging | None,
     ) -> None:
         """
-        app:   takes what is not in the index
-        large: what takes larger bodies than others, and how large
+        app:      takes what is not in the index
+        large:    what takes larger bodies than others, and how large
+        charging: what a connection may do without asking this application
         """
+        self.charging, self.under_way = charging, under_way
         self._requests = requests
         self._app, self._index = app, index
         self._http = http
         self._large = large
-        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -320,14 +299,14 @@ class _Limits:
         problem = self._refusal(scope, length, body_bytes_max)
         if problem is not None:
             self._requests["http", "none", "", str(problem.status)] += 1
-            await answer(Request(scope), problem)(scope, receive, send)
+            await refused(scope["path"], problem)(scope, receive, send)
             return
-        self._in_flight += 1
+        self.under_way.now += 1
         counted = True
 
         def leave() -> None:
             nonlocal counted
-            self._in_flight -= counted
+            self.under_way.now -= counted
             counted = False
 
         scope[LEAVE] = leave
@@ -353,8 +332,9 @@ class _Limits:
         return max(self._http.body_bytes_max, *found) if found else self._http.body_bytes_max
 
     def _refusal(self, scope: Scope, length: int | None, body_bytes_max: int) -> Problem | None:
-        if self._in_flight >= self._http.in_flight_max and scope["path"] not in ("/healthz", "/readyz"):
-            return Problem("busy", f"{self._in_flight} requests are being served; try again")
+        under_way = self.under_way.now
+        if under_way >= self._http.in_flight_max and scope["path"] not in ("/healthz", "/readyz"):
+            return Problem("busy", f"{under_way} requests are being served; try again")
         return too_large(body_bytes_max) if length is not None and length > body_bytes_max else None
 
 
@@ -391,7 +371,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serve on a socket that listens already, for as long as the block lasts; then finish what is under way."""
     http = http or Http()
-    room = ConnectionRoom[_Protocol](
+    charging = app.charging if isinstance(app, Application) else None
+    room = ConnectionRoom[HttpConnection](
         most=http.connections_max, silent_max=http.connections_max, of_address=http.address_connections_max
     )
     config = uvicorn.Config(
@@ -405,7 +386,7 @@ async def serving(
         proxy_headers=bool(http.proxies),
         forwarded_allow_ips=list(http.proxies),
         timeout_graceful_shutdown=5,
-        http=cast(type[_Protocol], partial(_Protocol, room, http)),
+        http=cast(type[HttpConnection], partial(HttpConnection, room, http, STREAMED, charging)),
     )
     config.load()
     config.ssl = tls
@@ -416,83 +397,6 @@ async def serving(
     finally:
         server.leave()
         await task
-
-
-class _Protocol(HttpToolsProtocol):
-    """The parser itself would take a head without end, wait for one for ever, and keep as many connections as come."""
-
-    _in_head = True
-    _ended = False
-    """A head or a message ended in the octets at hand."""
-    _head_bytes = 0
-    _limit: asyncio.TimerHandle | None = None
-    _certified: frozenset[str] = frozenset()
-
-    def __init__(self, room: ConnectionRoom[_Protocol], http: Http, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._room, self._http = room, http
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        goes = self._room.enter(self, self.client[0] if self.client else "")
-        if goes is not None:
-            goes.transport.abort()
-        certificate = transport.get_extra_info("peercert")
-        self._certified = certified_names(certificate) if certificate else frozenset()
-        self._within(self._http.head_s)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._room.leave(self)
-        self._within(None)
-        super().connection_lost(exc)
-
-    def on_headers_complete(self) -> None:
-        self._in_head, self._ended = False, True
-        self._room.speaks(self)
-        self.scope[CERTIFIED] = self._certified  # type: ignore[typeddict-unknown-key]
-        self.scope[CUT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
-        super().on_headers_complete()
-        self._within(None)
-
-    def on_message_complete(self) -> None:
-        self._in_head, self._ended = True, True
-        self._within(None)
-        super().on_message_complete()
-        if self.cycle.response_complete:  # refused before it was all here
-            self._room.is_silent(self)
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self._in_head:  # answered before the body was all here: nobody reads it any more
-            self._within(self._http.body_s)
-        if self._in_head and not self.pipeline:
-            self._room.is_silent(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._ended = False
-        super().data_received(data)
-        if not self._in_head:
-            self._wait_for_body()
-        self._head_bytes = self._head_bytes + len(data) if self._in_head and not self._ended else 0
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self.transport.abort()
-        elif self._head_bytes and self._limit is None:  # the next head has begun
-            self._within(self._http.head_s)
-
-    def _wait_for_body(self) -> None:
-        """A body of any length has a time limit for each of its pieces, kept by the operation that reads them."""
-        if self._limit is None and self.scope["path"] not in STREAMED:
-            self._within(self._http.body_s)
-
-    def _within(self, seconds: float | None) -> None:
-        """What has begun must be here by then."""
-        if self._limit is not None:
-            self._limit.cancel()
-        self._limit = None if seconds is None else self.loop.call_later(seconds, self._late)
-
-    def _late(self) -> None:
-        self._limit = None
-        self.transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -70,7 +70,7 @@ class Charging(ConfigTable, frozen=True):
     profiles_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
     """Subscribers a worker keeps at hand (about 1 kB each)."""
     templates_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 20_000
-    """What a worker knows by heart, so that what is like it costs less: kinds of requests (about 6 kB each), and who
+    """What a process knows by heart, so that what is like it costs less: kinds of requests (about 6 kB each), and who
     and what sessions are about (about 3 kB each); 0: nothing."""
 
     def __post_init__(self) -> None:

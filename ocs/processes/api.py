@@ -14,6 +14,7 @@ from ocs.api.auth import callers_of
 from ocs.api.server import application, serving
 from ocs.backoffice.backoffice import BackOffice
 from ocs.backoffice.charging import ChargingDesk
+from ocs.backoffice.charging_templates import PlatformTemplates
 from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.clock import now_ms
 from ocs.config.http import Http
@@ -81,6 +82,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
                 supervisor.meter,
                 lambda: not_ready(store.link) or catalog.why,
                 build_tracer(config, supervisor, store),
+                PlatformTemplates(config.charging.templates_max),
             ),
         )
         tail = backoffice.tail

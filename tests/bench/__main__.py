@@ -19,6 +19,7 @@ from tests.bench import (
     money,
     octets,
     overload,
+    platform,
     radius,
     radius_wire,
     rating,
@@ -46,6 +47,7 @@ def main() -> None:
             "rerating",
             "overload",
             "radius",
+            "platform",
             "idle",
             "money",
             "size",
@@ -78,6 +80,8 @@ def main() -> None:
         found["overload"] = overload.rows(uvloop.run(overload.measure("always", options.seconds)))
     if options.what in ("all", "radius"):
         found["radius"] = uvloop.run(radius.measure(options.seconds))
+    if options.what in ("all", "platform"):
+        found["platform"] = uvloop.run(platform.measure(options.seconds))
     if options.what in ("all", "idle"):
         found["idle"] = asyncio.run(idle.measure(2 * options.seconds))
     if options.what in ("all", "money"):

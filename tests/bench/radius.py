@@ -235,7 +235,7 @@ async def measure(seconds: float, in_flight: int = 64, workers: int = 2) -> dict
         await diameter.start()
         load_run = LoadRun(diameter, scenario, seed=1)
         await load_run.saturate(in_flight, 1.0)
-        ccr_s, ccr = await _spent(server, load_run.saturate(in_flight, seconds), lambda: load_run.turn_page().answered)
+        ccr_s, ccr = await spent(server, load_run.saturate(in_flight, seconds), lambda: load_run.turn_page().answered)
         await load_run.finish()
         await diameter.stop()
         bras = BenchBras()
@@ -243,7 +243,7 @@ async def measure(seconds: float, in_flight: int = 64, workers: int = 2) -> dict
         await bras.begin()
         await bras.saturate(in_flight, 1.0)
         before = bras.answered
-        interim_s, interim = await _spent(server, bras.saturate(in_flight, seconds), lambda: bras.answered)
+        interim_s, interim = await spent(server, bras.saturate(in_flight, seconds), lambda: bras.answered)
         assert before > 0
         found["Interim/s"], found["CCR/s"] = round(interim_s), round(ccr_s)
         for role, us in interim.items():
@@ -270,7 +270,7 @@ async def measure(seconds: float, in_flight: int = 64, workers: int = 2) -> dict
     return found
 
 
-async def _spent(server: BenchServer, work: Any, answered: Any) -> tuple[float, dict[str, float]]:
+async def spent(server: BenchServer, work: Any, answered: Any) -> tuple[float, dict[str, float]]:
     """Answers in a second, and microseconds of CPU for each by role, the copy to PostgreSQL included."""
     await asyncio.sleep(SETTLE_S)
     answered()

@@ -25,6 +25,7 @@ TITLES = {
     "rating": "a price found, us per line (aim: <= 15 remembered; the load of a table in ms)",
     "overload": "more outstanding than it can answer (aim: goodput >= 90 % of the best at each, nobody never answered)",
     "radius": "RADIUS, CPU in us per charged Interim (aim: >= 10000/s, no more than a CCR, p99 within 3 x of the echo)",
+    "platform": "charging over HTTP, CPU in us per request (aim: <= 1.5 x a CCR)",
     "idle": "a server that nobody asks anything, thousandths of a core (aim: <= 10 in all)",
     "stores": "a cluster: CPU in us per CCR at saturation over 1, 2, 3 primaries; what each durability costs",
     "money": "money moved by hand, CPU in us for each (durability always)",

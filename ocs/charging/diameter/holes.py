@@ -7,6 +7,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
+from ocs.charging.request_template import Unlike
 from protocol.diameter.avp import HEADER, VENDOR
 from protocol.diameter.header import SIZE
 
@@ -16,10 +17,6 @@ Pieces = tuple[Any, ...]
 """Octets that are fixed and what lies in a hole, in turns; the first and the last are octets."""
 IDS: Final[Hole] = (12, 20)
 """Hop-by-Hop and End-to-End Identifier, as one number."""
-
-
-class Unlike(Exception):
-    """It is not learnt: something in it is not as usual."""
 
 
 class Layout:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from ocs.charging.diameter.holes import Hole, avps, whole
 from ocs.charging.diameter.translate import to_request
-from ocs.charging.profile import Profile
-from ocs.charging.remembered import SessionFacts, told_by
+from ocs.charging.remembered import told_by
+from ocs.charging.request_template import SaidBefore, StatedAbout
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary.base import ACCT_MULTI_SESSION_ID, USER_NAME
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
@@ -27,9 +25,6 @@ from protocol.diameter.dictionary.credit_values import (
 from protocol.diameter.dictionary.tgpp_charging import SERVICE_INFORMATION
 from protocol.diameter.walk import Vendors
 from protocol.errors import ProtocolError
-from tariffs.catalog import Catalog
-from tariffs.inputs import Inputs
-from tariffs.rating import Quote
 
 ABOUT: Final = frozenset(
     avp.key
@@ -45,42 +40,8 @@ ABOUT: Final = frozenset(
     )
 )
 """AVPs of a CCR that say nothing but who and what it is about; so do those that a CCR has no place for."""
-OCTETS_MAX: Final = 2_048
-"""Of one request; what says more is not kept."""
-
 Context = tuple[object, ...]
 """What the reading of these octets depends on besides: which AVPs they are, service context, vendors passed over."""
-
-
-Price = tuple[object, ...]
-"""By what a charge and its answer are found among those of a template."""
-
-
-class Rating(msgspec.Struct, gc=False):
-    """What lines cost, and by what they were rated."""
-
-    profile: Profile
-    facts: SessionFacts
-    catalog: Catalog
-    lines: tuple[tuple[int | None, int | None], ...]
-    same_from_ms: int
-    """For events from then on it is the same, as long as the above are."""
-    quote: Quote
-    price: Price
-    inputs: Inputs
-    packed_inputs: bytes
-
-
-class StatedAbout(msgspec.Struct, gc=False):
-    """What a request says with them.
-
-    rating:  what it came to the last time, if no clock has a say in it
-    """
-
-    identities: tuple[str, ...]
-    inputs: Inputs
-    told: SessionFacts
-    rating: Rating | None = None
 
 
 def is_about(key: int) -> bool:
@@ -101,18 +62,8 @@ def regions_of(frame: bytes) -> tuple[tuple[Hole, ...], tuple[int, ...]]:
     return tuple(regions), tuple(keys)
 
 
-class SaidBefore:
-    """What was said last, at most `most` times; each takes about 3 kB."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._said: dict[tuple[object, ...], StatedAbout] = {}
-
-    def __len__(self) -> int:
-        return len(self._said)
-
-    def find(self, context: Context, octets: tuple[bytes, ...]) -> StatedAbout | None:
-        return self._said.get((context, *octets))
+class SaidInCcrs(SaidBefore):
+    """By the octets of these AVPs."""
 
     def read(
         self,
@@ -132,8 +83,5 @@ class SaidBefore:
         except ProtocolError:
             return None
         said = StatedAbout(request.identities, request.inputs, told_by(request))
-        if sum(map(len, octets)) <= OCTETS_MAX:
-            self._said[(context, *octets)] = said
-            if len(self._said) > self._most:
-                del self._said[next(iter(self._said))]
+        self.keep(context, octets, said)
         return said

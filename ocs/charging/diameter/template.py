@@ -1,11 +1,8 @@
-"""What the requests of one kind, and their answers, have in common, and where they differ. Pure.
+"""What CCRs of one kind, and their answers, have in common, and where they differ (request_template.py). Pure.
 
-A client says the same again and again: of some hundred octets a few numbers change from one request of a session to
-the next, and from one session to another what the session is called, and who and what it is about. From one CCR that
-was served the general way (translate.py, decide.py, answer.py) `learn` makes a template of it and its CCA. It serves a
-CCR of any session that has the same octets but for those, as long as its price is one that was learnt: the charge and
-the answer are those that the general way makes, octet for octet. For anything else it says None, and the general way
-serves.
+From one CCR that was served the general way `learn` makes a template of it and its CCA. It serves a CCR of any session
+that has the same octets but for what differs: the charge and the answer are those that the general way makes, octet for
+octet.
 
 What differs from one request to the next: its identifiers and number, its Event-Timestamp, the amounts it reports, its
 Session-Id, and what said.py reads; in the answer the amounts granted, their Validity-Time and threshold, and the cost
@@ -14,21 +11,22 @@ so far. All other octets are compared, the T bit among them, so no rule of charg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
-from balances import keys
-from balances.structs.charge import Ask, LineOutcome, Outcome, Phase, Result, UsageReport
-from ocs.charging.decide import content_of, copied_ask, copied_charge, digest, event_time, priced_as, validity_of
-from ocs.charging.diameter.holes import IDS, Hole, Pieces, Unlike, avps, layout_of, only, whole
-from ocs.charging.diameter.said import Context, Price, Rating, StatedAbout, regions_of
+from balances.structs.charge import Outcome, Phase, Result
+from ocs.charging.diameter.holes import IDS, Hole, Pieces, avps, layout_of, only, whole
+from ocs.charging.diameter.said import Context, regions_of
 from ocs.charging.diameter.translate import FOREIGN, U32_MAX
-from ocs.charging.handle import SECONDS_MAX, ChargingContext, Sent, rated_inputs
-from ocs.charging.profile import Profile
-from ocs.charging.remembered import SessionFacts, merged
-from ocs.charging.request import AskedLine, ChargingRequest, Style, Used
+from ocs.charging.handle import Sent
+from ocs.charging.request import AskedLine, ChargingRequest, Style
+from ocs.charging.request_template import (
+    AskedTemplate,
+    LearntPrice,
+    RequestTemplate,
+    Unlike,
+    Values,
+    said_of,
+)
 from ocs.charging.services import Service
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary.base import EVENT_TIMESTAMP, SESSION_ID
@@ -56,16 +54,7 @@ from protocol.diameter.dictionary.tgpp_charging import (
 )
 from protocol.diameter.types import unix_seconds
 from protocol.diameter.walk import Vendors
-from tariffs.catalog import Catalog
-from tariffs.rating import Quote, rate, same_from
 from tariffs.units import EXACT_MAX, Kind
-
-LINES_MAX: Final = 8
-"""More in one request are rare, and served the general way."""
-PRICES_MAX: Final = 64
-"""Of one template."""
-MISFITS_MAX: Final = 8
-"""Of a price whose answers were other than the one that was learnt, so often one after the other: it is forgotten."""
 
 AMOUNTS: Final = {CC_TOTAL_OCTETS.key: "octets", CC_TIME.key: "seconds", CC_SERVICE_SPECIFIC_UNITS.key: "units"}
 """AVPs of a unit group that say an amount, and what it is called in `Units` and `UsageReport`."""
@@ -74,27 +63,15 @@ BESIDE_TOTAL: Final = (CC_INPUT_OCTETS.key, CC_OUTPUT_OCTETS.key)
 THRESHOLDS: Final = (VOLUME_QUOTA_THRESHOLD.key, TIME_QUOTA_THRESHOLD.key, UNIT_QUOTA_THRESHOLD.key)
 UNITS: Final = frozenset({*AMOUNTS, *BESIDE_TOTAL})
 OK: Final = int(Result.OK)
-NO_GRANT: Final = int(Result.NO_GRANT)
-"""What is said of a line of a TERMINATION whose use was charged."""
-NEVER_MS: Final = 2**63
-LEARNT: Final = (Phase.START, Phase.UPDATE, Phase.STOP)
-
-_pack: Final = msgspec.msgpack.Encoder().encode
-
-Values = tuple[Any, ...]
-"""What lies in the holes of a request, in their order: numbers and octets; the identifiers are the first."""
-Reported = tuple[int, int, int, int] | None
-"""What a line reports: places of octets, seconds and units among the values of a request, -1 for what it does not say,
-and the period; None: nothing."""
 
 FOREIGN_OCTETS: Final = tuple(one.encode() for one in FOREIGN)
 
 
-class CcrTemplate:
+class CcrTemplate(AskedTemplate):
     """The octets of a CCR, its values and what they mean. Unlike where it is not as usual."""
 
     __slots__ = (
-        *("_content", "_counted", "_number", "_place_of_session", "_reports", "_time"),
+        *("_number", "_place_of_session", "_time"),
         *("about", "fixed", "layout", "regions"),
     )
 
@@ -120,32 +97,7 @@ class CcrTemplate:
         self._number = place[top[CC_REQUEST_NUMBER.key]]
         self._time = place[top[EVENT_TIMESTAMP.key]] if EVENT_TIMESTAMP.key in top else -1
         counted = [{AMOUNTS[key]: place[hole] for key, hole in one.items() if key in AMOUNTS} for one in said]
-        self._reports = tuple(
-            _reports_at(found, line.used[0].period) if line.used else None
-            for found, line in zip(counted, request.lines, strict=True)
-        )
-        self._learn_content(request, counted)
-
-    def _learn_content(self, request: ChargingRequest, counted: list[dict[str, int]]) -> None:
-        """The content of the fingerprint, cut at its amounts: it is packed once with marks in their place, and the
-        marks are looked for."""
-        marks: dict[bytes, int] = {}
-        lines = []
-        for line, named in zip(request.lines, counted, strict=True):
-            amounts = {name: EXACT_MAX - len(marks) - nth for nth, name in enumerate(named)}
-            marks |= {_pack(amounts[name]): place for name, place in named.items()}
-            used = tuple(Used(msgspec.structs.replace(one.units, **amounts), one.period) for one in line.used)
-            lines.append(msgspec.structs.replace(line, used=used))
-        content = content_of(request, tuple(lines))
-        order = sorted(marks, key=content.find)
-        pieces: list[bytes] = []
-        for mark in order:
-            before, *rest = content.split(mark)
-            if len(rest) != 1:
-                raise Unlike
-            pieces += before, b""
-            content = rest[0]
-        self._content, self._counted = (*pieces, content), tuple(marks[mark] for mark in order)
+        super().__init__(request, counted)
 
     def values(self, pieces: Pieces) -> Values | None:
         """Of a CCR whose fixed octets are the same; None: an amount is beyond what is counted, or its Session-Id is
@@ -162,6 +114,15 @@ class CcrTemplate:
         octets: bytes = values[self._place_of_session]
         return octets
 
+    def named(self, values: Values) -> str:
+        octets: bytes = values[self._place_of_session]
+        return octets.decode()
+
+    def message(self, values: Values) -> int:
+        """End-to-End Identifier."""
+        ids: int = values[0]
+        return ids & U32_MAX
+
     def number(self, values: Values) -> int:
         """CC-Request-Number."""
         number: int = values[self._number]
@@ -170,30 +131,6 @@ class CcrTemplate:
     def event_ms(self, values: Values) -> int | None:
         """Event-Timestamp."""
         return None if self._time < 0 else unix_seconds(values[self._time]) * 1_000
-
-    def fingerprint(self, values: Values) -> str:
-        content = list(self._content)
-        for slot, place in enumerate(self._counted):
-            content[2 * slot + 1] = _pack(values[place])
-        return digest(b"".join(content))
-
-    def asks(self, like: list[Ask], values: Values, event_ms: int, validity_ms: int) -> list[Ask]:
-        """like: those of the request it was learnt from"""
-        values, asks = (*values, -1), []
-        for one, said in zip(like, self._reports, strict=True):
-            ask = copied_ask(one)
-            ask.validity_ms = validity_ms
-            if said is not None:
-                octets, seconds, units, period = said
-                ask.reports = [UsageReport(-1, values[octets], values[seconds], values[units], event_ms, period)]
-            asks.append(ask)
-        return asks
-
-    def spans(self, values: Values, event_ms: int) -> list[tuple[int, int]]:
-        """When the use of each line began and ended, as far as it says how long it took."""
-        values = *values, 0
-        taken = (0 if said is None else min(values[said[1]], SECONDS_MAX) for said in self._reports)
-        return [(event_ms - 1_000 * seconds, event_ms) for seconds in taken]
 
 
 Granted = tuple[tuple[Any, ...], int, int, int, int]
@@ -262,178 +199,37 @@ class CcaTemplate:
         return self._join(*pieces)
 
 
-class LearntPrice:
-    """What is charged and answered at one price.
-
-    misfits: outcomes that the answer does not fit, since it last did
-    """
-
-    __slots__ = ("answer", "charge", "misfits", "price", "quote")
-
-    def __init__(self, sent: Sent, answer: CcaTemplate) -> None:
-        self.charge, self.quote, self.answer = sent.charge, sent.quote, answer
-        self.price = price_of(sent.quote, sent.profile.barred, sent.profile.currency)
-        self.misfits = 0
-
-
-def price_of(quote: Quote, barred: bool, currency: str) -> Price:
-    return (barred, currency, *[rated.packed for rated in quote])
-
-
-class RequestTemplate:
+class CreditControlTemplate(RequestTemplate[CcrTemplate, CcaTemplate]):
     """Made by `learn`: the two messages, and the charge between them, at each price that was met."""
 
-    __slots__ = (
-        *("_host", "_lines", "_phase", "_prices", "_sub_session", "context", "origin_host", "origin_state"),
-        *("request", "service"),
-    )
+    __slots__ = ("context", "origin_host", "origin_state")
 
     def __init__(
         self,
         request: ChargingRequest,
         asked: CcrTemplate,
-        priced: LearntPrice,
+        priced: LearntPrice[CcaTemplate],
         service: Service,
         settings: ChargingSettings,
         ignored: Vendors,
     ) -> None:
-        self.request, self.service = asked, service
+        super().__init__(request, asked, priced, service, settings)
         self.context: Context = (asked.regions[1], request.inputs.service_context, ignored)
         """Of what the request is about (said.py)."""
-        origin = request.origin
-        self.origin_host, self.origin_state = origin.client, origin.restarts
-        self._phase, self._sub_session = request.phase, request.key.sub_session
-        self._host = origin.client.lower() if settings.client(origin.client).session_id_not_unique else None
-        self._lines = tuple(priced_as(line, service) for line in request.lines)
-        self._prices = {priced.price: priced}
+        self.origin_host, self.origin_state = request.origin.client, request.origin.restarts
 
-    def take_over(self, other: RequestTemplate) -> None:
-        """Prices of another template of the same requests."""
-        for price, priced in other._prices.items():
-            self._prices.pop(price, None)
-            self._prices[price] = priced
-        while len(self._prices) > PRICES_MAX:
-            del self._prices[next(iter(self._prices))]
-
-    @property
-    def phase(self) -> Phase:
-        return self._phase
-
-    def sent(
-        self, values: Values, said: StatedAbout, context: ChargingContext, now_ms: int
-    ) -> tuple[Sent, LearntPrice] | None:
-        """The charge that the store is to be asked for, not sent yet; None where the general way has to say it, and
-        then no jitter was taken.
-
-        values, said:  of the CCR
-        """
-        if not said.identities:
-            return None
-        request, service, settings, catalog = self.request, self.service, context.settings, context.catalog
-        profile = context.profiles.of(said.identities)
-        if profile is None:
-            return None
-        profile = profile.paid_for(service.name)
-        event_ms, flags = event_time(request.event_ms(values), settings, now_ms)
-        if flags or profile.former:
-            return None
-        phase, told = self._phase, said.told
-        session = keys.session_key(request.session(values).decode(), self._sub_session, self._host)
-        facts = told if phase is Phase.START else merged(context.facts.get(session), told)
-        if facts.lines:
-            return None
-        spans = request.spans(values, event_ms) if phase is Phase.STOP else []
-        rating = self._rating(said, profile, facts, catalog, event_ms, spans)
-        priced = self._prices.get(rating.price)
-        if priced is None or priced.quote != rating.quote:
-            return None
-        number, jittered = request.number(values), context.jitter()
-        charge = copied_charge(priced.charge)
-        charge.account, charge.subscriber, charge.session = profile.account, profile.subscriber, session
-        charge.number, charge.key = number, f"{phase:d}:{number}"
-        charge.fingerprint, charge.end_to_end = request.fingerprint(values), values[0] & U32_MAX
-        charge.now_ms, charge.event_ms, charge.profile_rev = now_ms, event_ms, profile.rev
-        charge.asks = request.asks(charge.asks, values, event_ms, validity_of(service, settings, jittered))
-        charge.told, charge.facts = told.raw, facts.raw
-        quote, inputs, packed = rating.quote, rating.inputs, rating.packed_inputs
-        return Sent(profile, catalog, quote, inputs, told, facts, jittered, charge, packed), priced
-
-    def _rating(
-        self,
-        said: StatedAbout,
-        profile: Profile,
-        facts: SessionFacts,
-        catalog: Catalog,
-        event_ms: int,
-        spans: list[tuple[int, int]],
-    ) -> Rating:
-        """What the lines cost, and by what. Where no clock has a say it is what was found before.
-
-        spans:  of what is used, where no grant follows
-        """
-        known = said.rating
-        if (
-            known is not None
-            and known.profile is profile
-            and known.facts is facts
-            and known.catalog is catalog
-            and known.lines == self._lines
-            and event_ms >= known.same_from_ms
-            and not (spans and any(began_ms < ended_ms for began_ms, ended_ms in spans))
-        ):
-            return known
-        inputs, rates = rated_inputs(said.inputs, profile, said.told, facts), (catalog, profile.assignments)
-        quote = rate(*rates, profile.currency, self._lines, inputs, event_ms, spans, profile.limits)
-        price = price_of(quote, profile.barred, profile.currency)
-        rating = Rating(profile, facts, catalog, self._lines, NEVER_MS, quote, price, inputs, _pack(inputs))
-        if not (profile.limits or spans):
-            same_from_ms = same_from(*rates, profile.currency, event_ms)
-            if same_from_ms is not None:
-                rating.same_from_ms = same_from_ms
-                said.rating = rating
-        return rating
-
-    def answer(self, values: Values, priced: LearntPrice, outcome: Outcome) -> bytes | None:
+    def answer(self, values: Values, priced: LearntPrice[CcaTemplate], outcome: Outcome) -> bytes | None:
         """The CCA; None where the general way has to write it."""
         request = self.request
         octets = priced.answer.octets(values[0], request.session(values), request.number(values), outcome)
-        if octets is not None:
+        if octets is None:
+            self.misfits(priced)
+        else:
             priced.misfits = 0
-            return octets
-        priced.misfits += 1
-        if priced.misfits >= MISFITS_MAX and self._prices.get(priced.price) is priced:
-            del self._prices[priced.price]  # what was learnt is rare: the next one may be learnt instead
-        return None
-
-
-def said_of(line: LineOutcome) -> tuple[Any, ...]:
-    """What is fixed of a line of an Outcome."""
-    fixed = line.rating_group, line.service_id, line.unit, line.grade, line.result, line.final, line.change_ms
-    return *fixed, line.secondary
+        return octets
 
 
 # ---- learning
-
-
-def is_usual(request: ChargingRequest, sent: Sent, outcome: Outcome, settings: ChargingSettings) -> bool:
-    """Whether a template can be learnt from it, as far as its meaning goes."""
-    charge, lines, phase = sent.charge, request.lines, request.phase
-    return (
-        phase in LEARNT
-        and request.inputs.service in settings.services.by_name
-        and not request.key.resend
-        and not request.line_facts
-        and not sent.facts.lines
-        and not sent.profile.former
-        and charge.countable
-        and (charge.seek or phase is Phase.START)
-        and not charge.flags
-        and 0 < len(lines) <= LINES_MAX
-        and len(charge.asks) == len(lines)
-        and all(line.wish is None and line.use is None and len(line.used) <= 1 for line in lines)
-        and all(not rated.later and rated.beside is None for rated in sent.quote)
-        and _is_granted(outcome, request)
-    )
 
 
 def learn(
@@ -444,35 +240,18 @@ def learn(
     answer: bytes,
     settings: ChargingSettings,
     ignored: Vendors,
-) -> RequestTemplate | None:
+) -> CreditControlTemplate | None:
     """The template of a CCR and the CCA it got, both whole; None where something about them is unusual. What they mean
     is (`is_usual`)."""
+    if request.key.resend:
+        return None
     service = settings.services.by_name[request.inputs.service]
     try:
         asked = CcrTemplate(frame, request)
         answered = CcaTemplate(answer, request, outcome, service)
     except Unlike:
         return None
-    return RequestTemplate(request, asked, LearntPrice(sent, answered), service, settings, ignored)
-
-
-def _is_granted(outcome: Outcome, request: ChargingRequest) -> bool:
-    ends = request.phase is Phase.STOP
-    return (
-        outcome.result == OK
-        and len(outcome.lines) == len(request.lines)
-        and all(
-            (one.result == NO_GRANT and not one.granted if ends else one.result == OK and one.granted > 0)
-            and not (one.final or one.change_ms)
-            for one in outcome.lines
-        )
-    )
-
-
-def _reports_at(found: Mapping[str, int], period: int) -> Reported:
-    """found: places by name in UsageReport"""
-    octets, seconds, units = (found.get(name, -1) for name in AMOUNTS.values())
-    return octets, seconds, units, period
+    return CreditControlTemplate(request, asked, LearntPrice(sent, answered), service, settings, ignored)
 
 
 def _reported(frame: bytes, group: Hole, line: AskedLine) -> dict[int, Hole]:

@@ -119,8 +119,13 @@ def id_of(body: ChargingMessage, call: PlatformCall) -> str:
     """What the answer calls the session, or the event. The id of a session is made of the key where none is given, so
     that a repeat means the same session."""
     if isinstance(body, ChargingStart):
-        return body.id or blake2b(call.key.encode(), digest_size=12).hexdigest()
+        return body.id or made_id(call.key)
     return call.session or call.key
+
+
+def made_id(key: str) -> str:
+    """Of a session that is started with this Idempotency-Key and without an id."""
+    return blake2b(key.encode(), digest_size=12).hexdigest()
 
 
 # ---- the request
@@ -185,7 +190,7 @@ def _request(
         key=key,
         phase=phase,
         identities=identities,
-        event_ms=_ms_of(body.time),
+        event_ms=None if body.time is None else ms_of(body.time),
         lines=_lines(body.lines, phase, service, currency),
         style=Style.LINES,
         inputs=_facts(body, call),
@@ -239,9 +244,8 @@ def _spelled(identity: str) -> tuple[str, ...]:
     return (found, number) if number else (found,)
 
 
-def _ms_of(text: str | None) -> int | None:
-    if text is None:
-        return None
+def ms_of(text: str) -> int:
+    """An instant. UnusableBody: there is none such."""
     try:
         return (datetime.fromisoformat(text.upper().replace(" ", "T")) - EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):

@@ -14,10 +14,11 @@ import msgspec
 
 from balances.structs.charge import Outcome, Phase, Reply
 from ocs.charging.diameter.holes import Layout, Pieces
-from ocs.charging.diameter.said import SaidBefore
-from ocs.charging.diameter.template import LearntPrice, RequestTemplate, Values, is_usual, learn
+from ocs.charging.diameter.said import SaidInCcrs
+from ocs.charging.diameter.template import CcaTemplate, CreditControlTemplate, learn
 from ocs.charging.handle import ChargingContext, Sent, keys_of
 from ocs.charging.request import ChargingRequest
+from ocs.charging.request_template import LearntPrice, Lessons, Values, is_usual
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
 from ocs.net.diameter.connection import DiameterConnection
@@ -33,12 +34,6 @@ LAYOUTS_MAX: Final = 8
 """Of requests of one client that have the same length."""
 LENGTHS_MAX: Final = 4_096
 """Lengths of requests, by client."""
-LESSONS_MAX: Final = 256
-"""Templates that may be learnt before any serves. A lesson costs what three requests do that one serves, so ..."""
-LESSON_SERVED: Final = 0.05
-"""... so many more are due to each request served ..."""
-LESSON_LOOKED: Final = 0.01
-"""... and so many to each that could be learnt from: traffic that never comes twice costs no more than that."""
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
 
@@ -70,7 +65,7 @@ class KeptTemplate:
 
     __slots__ = ("length", "lines", "recent", "template")
 
-    def __init__(self, template: RequestTemplate, length: ClientLength) -> None:
+    def __init__(self, template: CreditControlTemplate, length: ClientLength) -> None:
         self.template, self.length = template, length
         self.recent = False
         """It has served since it was last asked whether it does."""
@@ -85,12 +80,12 @@ class Templates:
         self.most = most
         self.served = 0
         """Requests."""
-        self.said = SaidBefore(most)
+        self.said = SaidInCcrs(most)
         self._shelves: dict[ClientLength, dict[Layout, dict[Pieces, KeptTemplate]]] = {}
         """By what is compared, layout and fixed octets."""
         self._kept: dict[KeptTemplate, None] = {}
         """In the order in which it is asked whether they are still used."""
-        self._lessons = float(LESSONS_MAX)
+        self._lessons = Lessons()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -126,7 +121,7 @@ class Templates:
         if made is None:
             return False
         kept.recent = True
-        self._lessons = min(self._lessons + LESSON_SERVED, LESSONS_MAX)
+        self._lessons.served()
         self.served += 1
         TemplateExchange(service, kept, frame, link, values, *made)
         return True
@@ -142,12 +137,8 @@ class Templates:
         settings: ChargingSettings,
     ) -> None:
         """Of a request that was served the general way, by one call with nothing unusual about it."""
-        if not is_usual(request, sent, outcome, settings):
+        if not is_usual(request, sent, outcome, settings) or not self._lessons.may_learn():
             return
-        self._lessons += LESSON_LOOKED
-        if self._lessons < 1:
-            return
-        self._lessons -= 1
         assert link.peer is not None
         ignored = link.machine.ignored
         template = learn(frame, request, sent, outcome, answer, settings, ignored)
@@ -202,7 +193,7 @@ class TemplateExchange:
         link: DiameterConnection,
         values: Values,
         sent: Sent,
-        priced: LearntPrice,
+        priced: LearntPrice[CcaTemplate],
     ) -> None:
         self._service, self._kept, self._frame, self._link, self._values = service, kept, frame, link, values
         self._sent, self._priced, self._heard_us = sent, priced, link.heard_us

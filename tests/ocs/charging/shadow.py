@@ -8,11 +8,12 @@ from typing import NamedTuple
 import msgspec
 
 from balances.structs.charge import Charge, Outcome
-from ocs.charging.diameter.said import SaidBefore
-from ocs.charging.diameter.template import LearntPrice, RequestTemplate, Values, is_usual, learn
+from ocs.charging.diameter.said import SaidInCcrs
+from ocs.charging.diameter.template import CcaTemplate, CreditControlTemplate, learn
 from ocs.charging.diameter.translate import to_cca
 from ocs.charging.handle import ChargingContext, Sent
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.request_template import LearntPrice, Values, is_usual
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from protocol.diameter.walk import NOBODY
 from tests.ocs.charging.wire import LOCAL
@@ -21,10 +22,10 @@ Plain = list[tuple[Sent, Outcome]]
 
 
 class Filled(NamedTuple):
-    template: RequestTemplate
+    template: CreditControlTemplate
     values: Values
     sent: Sent
-    priced: LearntPrice
+    priced: LearntPrice[CcaTemplate]
 
 
 class Shadow:
@@ -32,8 +33,8 @@ class Shadow:
 
     def __init__(self, context: ChargingContext) -> None:
         self._context = context
-        self._templates: dict[str, list[RequestTemplate]] = {}
-        self._said = SaidBefore(10_000)
+        self._templates: dict[str, list[CreditControlTemplate]] = {}
+        self._said = SaidInCcrs(10_000)
         self.used = self.answered = self.learnt = 0
 
     def before(self, asked: CreditControlRequest, via: str, now_ms: int) -> Filled | None:

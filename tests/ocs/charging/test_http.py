@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
 
 from balances.redis.calls import Lost, NotSent
-from balances.structs.charge import Flag, Phase
-from ocs.charging.handle import handle
-from ocs.charging.http import translate
-from ocs.charging.http.messages import ChargingEvent, ChargingStart, ChargingStop, ChargingUpdate
+from balances.structs.charge import Flag, Outcome, Phase
+from ocs.charging.handle import Sent, handle
+from ocs.charging.http import template
 from ocs.charging.http.translate import PlatformCall, UnusableBody, id_of, reply_of
 from ocs.charging.request import Busy, ChargingAnswer
+from tests.ocs.charging.platform_shadow import PlatformShadow
 from tests.ocs.charging.world import EURO, World
 
 MB = 2**20
 ANNA = {"service": "data", "identity": "msisdn:491700000001"}
-FORMS: dict[str, tuple[Any, Callable[..., Any]]] = {
-    "start": (ChargingStart, translate.started),
-    "update": (ChargingUpdate, translate.reported),
-    "stop": (ChargingStop, translate.stopped),
-    "event": (ChargingEvent, translate.event),
-}
+FORMS = {"start": Phase.START, "update": Phase.UPDATE, "stop": Phase.STOP, "event": Phase.EVENT}
+SHADOWS: WeakKeyDictionary[World, PlatformShadow] = WeakKeyDictionary()
+
+
+def shadow_of(world: World) -> PlatformShadow:
+    """Which every request of a test is compared by."""
+    return SHADOWS.setdefault(world, PlatformShadow(world))
 
 
 def asked(
@@ -37,19 +39,26 @@ def asked(
     tags: Sequence[str] = (),
 ) -> dict[str, Any] | str:
     """The reply as JSON says it, or in a word what came in its place."""
-    form, to_request = FORMS[what]
-    read = msgspec.json.decode(msgspec.json.encode(ANNA | body), type=form)
-    call = PlatformCall(caller, key, session, tags)
-    request = to_request(read, call, world.context.settings.services)
-    coroutine = handle(request, world.context, world.now_ms)
+    return asked_in_octets(world, what, msgspec.json.encode(ANNA | body), PlatformCall(caller, key, session, tags))
+
+
+def asked_in_octets(world: World, what: str, octets: bytes, call: PlatformCall) -> dict[str, Any] | str:
+    form, shadow = template.FORMS[FORMS[what]], shadow_of(world)
+    prepared = shadow.before(form, call, octets)
+    read: Any = msgspec.json.decode(octets, type=form.body)
+    request = form.to_request(read, call, world.context.settings.services)
+    plain: list[tuple[Sent, Outcome]] = []
+    calls = len(world.charged)
+    coroutine = handle(request, world.context, world.now_ms, plain=plain)
     try:
         coroutine.send(None)
     except StopIteration as stop:
         answer = stop.value
-        if isinstance(answer, ChargingAnswer):
-            if answer.marks & Flag.CONFLICT:
-                return "conflict"
-            return dict(msgspec.to_builtins(reply_of(id_of(read, call), request, answer)))
+        reply = reply_of(id_of(read, call), request, answer) if isinstance(answer, ChargingAnswer) else None
+        marks = answer.marks if isinstance(answer, ChargingAnswer) else 0
+        shadow.after(prepared, form, call, octets, read, request, plain, world.charged[calls:], reply, marks)
+        if reply is not None:
+            return "conflict" if marks & Flag.CONFLICT else dict(msgspec.to_builtins(reply))
         return "busy" if isinstance(answer, Busy) else "silence"
     raise AssertionError("everything was ready, and it waited")
 

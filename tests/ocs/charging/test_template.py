@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balances.structs.charge import LineOutcome, Outcome, Result
-from ocs.charging.diameter.template import MISFITS_MAX
 from ocs.charging.profile import FormerPayer, ServicePayer
 from ocs.charging.request import ChargingAnswer
+from ocs.charging.request_template import MISFITS_MAX
 from ocs.charging.settings import Regular
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import (

@@ -18,6 +18,7 @@ from balances.keys import AccountKeys
 from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
+from ocs.charging import request_template
 from ocs.clock import now_ms
 from ocs.net.admission import Admission
 from ocs.net.diameter import connection, exchange, templates
@@ -493,7 +494,7 @@ def test_layouts_of_one_length() -> None:
 
 def test_a_client_that_never_does_the_same_twice_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is learnt costs more than it can save; what comes again is learnt all the same, later."""
-    monkeypatch.setattr(templates, "LESSONS_MAX", 10)
+    monkeypatch.setattr(request_template, "LESSONS_MAX", 10)
     pair = Pair()
     for number in range(40):
         assert not pair.feed(begun(1, 10 + number))
