@@ -93,8 +93,7 @@ class ChargingDesk:
         admission.take(report)
         context = self.context if trace is None else trace.context(self.context)
         try:
-            handled = handle(request, context, self._now_ms(), urgent_only=urgent_only, plain=plain)
-            answer = await stepped(handled)
+            answer = await stepped(handle(request, context, self._now_ms(), urgent_only=urgent_only, plain=plain))
         finally:
             admission.off(report)
         return self.judged(request, answer)

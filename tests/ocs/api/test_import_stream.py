@@ -95,9 +95,9 @@ async def test_what_was_cut_off_is_not_taken_for_a_line(harness: ApiHarness) -> 
         await client.send(as_lines([person(1), person(2)]))
         await client.send(as_lines([whole])[:-1])  # all of it but its end
         await client.send(as_lines([whole])[-1:] + b'{"account":{"id":"a4","currency":"EUR"}}')
-        await until(lambda: app._in_flight == 1)
+        await until(lambda: app.under_way.now == 1)
         client.writer.transport.abort()
-        await until(lambda: app._in_flight == 0)
+        await until(lambda: app.under_way.now == 0)
     assert (await harness.call("GET", "/v1/accounts/a4")).status_code == 404
 
 
