@@ -194,8 +194,8 @@ async def measure() -> dict[str, float]:
     found = {}
     for least, name in zip(best, ("application", "template"), strict=True):
         us = [one / AT_ONCE / 1_000 for one in least]
-        for step, spent in zip(STEPS, us, strict=True):
-            found[f"API, octets to octets: {name}, {step}"] = round(spent, 2)
+        for what, spent in zip(STEPS, us, strict=True):
+            found[f"API, octets to octets: {name}, {what}"] = round(spent, 2)
         found[f"API, octets to octets: {name}, mean"] = round(sum(us) / len(us), 2)
     return found
 
