@@ -133,6 +133,10 @@ class LiveSentinels:
         found = [server for server in self.servers if str(server.port) in said and server.role() == "master"]
         return found[0] if len(said) == len(found) == 1 else None
 
+    def failing_over(self) -> bool:
+        """Whether a Sentinel that answers is at it, or may begin at once."""
+        return any(facts["flags"] != "master" for one in self.sentinels if (facts := one.facts()))
+
     def until_failed_over(self, former: ClusterServer) -> ClusterServer:
         until(lambda: self.primary() not in (None, former), "a replica has taken over")
         found = self.primary()

@@ -197,8 +197,8 @@ class SentinelStore(_ManyServers):
     def is_well(self) -> bool:
         """What the Sentinels would tell a former primary after a while, it is told at once."""
         primary = self._live.primary()
-        if primary is None:
-            return False
+        if primary is None or self._live.failing_over():
+            return False  # whoever is a master then may be the one that they have just promoted
         for server in self.servers:
             if server is not primary and server.role() == "master":
                 self._live.follow(server, primary)

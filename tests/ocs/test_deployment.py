@@ -68,6 +68,26 @@ def test_the_configuration_of_containers_loads_with_the_environment_it_is_given(
     assert config.redis.url.reveal() == "redis://store:6379"
 
 
+def test_the_load_profile_is_admitted_from_every_network_that_an_engine_makes() -> None:
+    """Docker's are in 172.16.0.0/12 and 192.168.0.0/16, podman's in 10.0.0.0/8."""
+    config = load(DEPLOY / "container/ocs.toml")
+    loads = [peer for peer in config.diameter.peers if peer.origin_host.endswith(".load.example.net")]
+    assert len(loads) == 2
+    for peer in loads:
+        assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} == {str(one) for one in peer.addresses}
+
+
+@pytest.mark.parametrize("file", ["compose.yml", "roles.yml"])
+def test_compose_asks_for_nothing_that_only_one_engine_knows(file: str) -> None:
+    """podman refuses an owner of a tmpfs; a build of Valkey that is not the image's own refuses other containers."""
+    services = composed(file)
+    for service in services.values():
+        assert all(":" not in path for path in service.get("tmpfs", ()))
+    words = services["valkey"]["command"]
+    assert words[words.index("--protected-mode") + 1] == "no"
+    assert "ports" not in services["valkey"]
+
+
 def composed(file: str) -> dict[str, Any]:
     """Services by name, with those of the files it includes."""
     written: dict[str, Any] = yaml.safe_load((DEPLOY / "container" / file).read_text())
