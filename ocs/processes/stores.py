@@ -27,7 +27,7 @@ from ocs.processes.supervisor_link import SupervisorLink
 from ocs.stores.format_follower import FormatFollower
 from ocs.stores.metered import MeteredStore
 from ocs.stores.moved_postgres import PostgresHosts
-from ocs.stores.plain_connection import PlainConnection
+from ocs.stores.plain_connection import WAITS_FOR_DISK, PlainConnection
 from ocs.stores.witness import Witness, witnessing
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
@@ -113,8 +113,9 @@ async def bounded_pool(
     dsn = config.postgres.dsn.reveal()
     up_to_date = False
 
-    async def check(_connection: Any) -> None:
+    async def check(connection: Any) -> None:
         nonlocal up_to_date
+        await connection.execute(WAITS_FOR_DISK)
         if not up_to_date:
             try:
                 applied = await migrate(dsn, waits=lambda text: logger().warning("migration.waits", detail=text))

@@ -20,6 +20,12 @@ _LASTS: Final = re.compile(
     re.IGNORECASE,
 )
 
+WAITS_FOR_DISK: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""A commit of ours that was answered is on the disk of the server, whatever its configuration says: the live store
+forgets what PostgreSQL has (rule 7 of durability.md). Who asks for more (remote_apply) keeps it."""
+
 
 @lru_cache(4_096)
 def outlasts(query: str) -> bool:
@@ -42,7 +48,7 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
 
     def get_reset_query(self) -> str:
         """What the pool has the server do; "": nothing."""
-        return str(super().get_reset_query()) if self._marked else ""
+        return f"{super().get_reset_query()};\n{WAITS_FOR_DISK};" if self._marked else ""
 
     async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - its own
         await super().reset(timeout=timeout)

@@ -15,8 +15,8 @@ VERSION_MIN: Final = 15
 LOSE: Final = {
     "fsync": "after a power cut it may not start, or lack what it said it has",
     "full_page_writes": "after a power cut a page may be half old and half new",
-    "synchronous_commit": "records are taken out of the live store when PostgreSQL says it has them: after a crash"
-    " neither has them",
+    "synchronous_commit": "our own connections switch it on; what others commit (psql, a restore, a job) may be gone"
+    " after a crash",
 }
 """Settings that have to be on, and what comes of it where one is off."""
 POOLED: Final = (

@@ -1,14 +1,20 @@
 """A borrowed connection is reset where the one before left something behind, and costs nothing else."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 
 from ocs.audit.trail import SETTINGS
-from ocs.stores.plain_connection import PlainConnection, outlasts
+from ocs.config.load import load
+from ocs.processes.embedded import EmbeddedPostgres
+from ocs.processes.stores import bounded_pool
+from ocs.stores.plain_connection import WAITS_FOR_DISK, PlainConnection, outlasts
 
 
 @pytest.fixture
@@ -89,3 +95,50 @@ async def test_it_knows_that_it_waits(pool: Any, pg_dsn: str, how: str) -> None:
 )
 def test_which_statements_outlast_their_transaction(query: str, lasts: bool) -> None:
     assert outlasts(query) is lasts
+
+
+async def durable(connection: Any) -> None:
+    await connection.execute(WAITS_FOR_DISK)
+
+
+async def test_a_commit_that_was_answered_outlives_a_crash_of_a_server_that_would_not_wait_for_its_disk() -> None:
+    with tempfile.TemporaryDirectory(prefix="ocs-commit-") as home:
+        lazy = {"synchronous_commit": "off", "wal_writer_delay": "10s", "fsync": "off", "autovacuum": "off"}
+        server = EmbeddedPostgres(Path(home) / "postgres", settings=lazy)
+        try:
+            dsn = await asyncio.to_thread(server.start)
+            pool = await asyncpg.create_pool(
+                dsn, min_size=1, max_size=1, init=durable, connection_class=PlainConnection
+            )
+            await pool.execute("CREATE TABLE kept (number bigint)")
+            await pool.execute("CHECKPOINT")
+            for number in range(3):
+                await pool.execute("INSERT INTO kept VALUES ($1)", number)
+            await asyncio.to_thread(server.kill)
+            pool.terminate()
+            await asyncio.to_thread(server.start)
+            pg = await asyncpg.connect(dsn)
+            assert await pg.fetchval("SELECT count(*) FROM kept") == 3
+            await pg.close()
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+@pytest.mark.parametrize(("asked", "used"), [("off", "on"), ("remote_apply", "remote_apply"), ("local", "local")])
+async def test_whoever_asks_for_more_than_the_disk_keeps_it(pg_dsn: str, asked: str, used: str) -> None:
+    settings = {"synchronous_commit": asked}
+    async with asyncpg.create_pool(
+        pg_dsn, min_size=1, max_size=1, init=durable, connection_class=PlainConnection, server_settings=settings
+    ) as pool:
+        assert await pool.fetchval("SELECT current_setting('synchronous_commit')") == used
+        await pool.fetchval("SELECT set_config('synchronous_commit', 'off', false)")  # a reset follows
+        assert await pool.fetchval("SELECT current_setting('synchronous_commit')") == used
+
+
+async def test_every_pool_of_the_server_waits_for_the_disk(pg_dsn: str) -> None:
+    """The tests' PostgreSQL has synchronous_commit off."""
+    config = load(None, overrides=(f"postgres.dsn={pg_dsn}",), environ={})
+    supervisor: Any = SimpleNamespace(at_beat=lambda _: None, unfit=pytest.fail)
+    async with bounded_pool(config, supervisor, 1) as pool:
+        assert await pool.fetchval("SELECT current_setting('synchronous_commit')") == "on"
+        assert await pool.fetchval("SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'") == "off"
