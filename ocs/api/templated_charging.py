@@ -26,7 +26,7 @@ from ocs.backoffice.charging import ChargingDesk
 from ocs.backoffice.charging_templates import PreparedCharge, TemplateCharge
 from ocs.charging.http import translate
 from ocs.charging.http.messages import ChargingMessage
-from ocs.charging.http.template import FORMS
+from ocs.charging.http.template import FORMS, ChargingForm
 from ocs.charging.http.translate import PlatformCall
 from ocs.charging.request import ChargingAnswer, ChargingRequest
 from ocs.clock import monotonic_us
@@ -36,9 +36,10 @@ from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Meter
 
 START_PATH: Final = "/v1/charging/sessions"
 TARGET: Final = re.compile(f"{START_PATH}(?:/({ID.pattern})/(update|stop))?".encode())
-PHASES: Final = {None: Phase.START, b"update": Phase.UPDATE, b"stop": Phase.STOP}
+START: Final = FORMS[Phase.START]
+FORM_OF: Final = {None: START, b"update": FORMS[Phase.UPDATE], b"stop": FORMS[Phase.STOP]}
+"""By the end of the path."""
 BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}
-OF_PHASE: Final = {phase: BY_NAME[form.name] for phase, form in FORMS.items()}
 """Operations, as the application has them."""
 UNUSUAL: Final = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"if-match", b"if-none-match"))
 MEDIA_TYPES: Final = frozenset(
@@ -53,7 +54,7 @@ MEDIA_TYPES: Final = frozenset(
 class ChargingHead(NamedTuple):
     """What the head of such a request says."""
 
-    phase: Phase
+    form: ChargingForm
     session: str
     """Id in its path."""
     key: str
@@ -82,7 +83,7 @@ class TemplatedCharging:
         self.desk, self.under_way = desk, under_way
         self._tags, self._callers, self._http, self._rates = tags, callers, http, rates
         self._requests = meter.counts(REQUESTS)
-        self._times = {phase: meter.histogram(REQUEST_TIME, "http", form.name) for phase, form in FORMS.items()}
+        self._times = {name: meter.histogram(REQUEST_TIME, "http", name) for name in BY_NAME}
 
     def takes(
         self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], certified: Collection[str]
@@ -101,20 +102,20 @@ class TemplatedCharging:
         if said.get(b"content-type", b"") not in MEDIA_TYPES or self.under_way.now >= self._http.in_flight_max:
             return None
         session, what = found.groups()
-        phase, key = PHASES[what], ""
-        if phase is Phase.START:
+        form, key = FORM_OF[what], ""
+        if form is START:
             key = said.get(b"idempotency-key", b"").decode("latin-1")
             if not KEY.fullmatch(key):
                 return None
         authority = self._callers.at_hand(said.get(b"authorization", b"").decode("latin-1"), certified)
-        if authority is None or not authority.may(OF_PHASE[phase].permission):
+        if authority is None or not authority.may(BY_NAME[form.name].permission):
             return None
-        return ChargingHead(phase, "" if session is None else session.decode(), key, authority, monotonic_us())
+        return ChargingHead(form, "" if session is None else session.decode(), key, authority, monotonic_us())
 
     def serves(self, head: ChargingHead, body: bytes, exchange: HttpExchange) -> bool:
         authority = head.authority
         call = PlatformCall(authority.caller, head.key, head.session, self._tags)
-        charge = self.desk.prepared(FORMS[head.phase], call, body, exchange.address)
+        charge = self.desk.prepared(head.form, call, body, exchange.address)
         if charge is None:
             return False
         rate = authority.rate(self._http.rate_max)
@@ -127,8 +128,8 @@ class TemplatedCharging:
         self.count(head, HTTPStatus.BAD_REQUEST)
 
     def count(self, head: ChargingHead, status: int) -> None:
-        self._requests["http", FORMS[head.phase].name, "POST", str(int(status))] += 1
-        self._times[head.phase].add(monotonic_us() - head.began_us)
+        self._requests["http", head.form.name, "POST", str(int(status))] += 1
+        self._times[head.form.name].add(monotonic_us() - head.began_us)
 
 
 class AnsweredExchange:
@@ -150,13 +151,14 @@ class AnsweredExchange:
             call = self._charge.call
             reply = translate.reply_of(translate.id_of(body, call), request, answer)
             done = replied(reply, request, answer, self._charge.form.status)
-            self._respond(response_of(OF_PHASE[self._head.phase], done))
+            self._respond(response_of(BY_NAME[self._head.form.name], done))
         except Exception as why:
             self.failed(why)
 
     def failed(self, why: Exception) -> None:
-        head, name = self._head, self._charge.form.name
-        path = START_PATH if head.phase is Phase.START else f"{START_PATH}/{head.session}/{head.phase.name.lower()}"
+        head, name = self._head, self._head.form.name
+        of_session = f"/{head.session}/{head.form.phase.name.lower()}"
+        path = START_PATH if head.form is START else START_PATH + of_session
         self._respond(refused(path, problem_with(why, name)))
 
     def _respond(self, response: Response) -> None:

@@ -73,7 +73,7 @@ class PlatformTemplates:
         if len(body) > BODY_MAX:
             return None
         fixed, said = cut(body)
-        layout = self._layouts.get((form.phase, *fixed))
+        layout = self._layouts.get((form.name, *fixed))
         if layout is None:
             return None
         key = layout, call.caller, layout.constants(said)
@@ -119,7 +119,7 @@ class PlatformTemplates:
         if len(octets) > BODY_MAX or not is_usual(request, sent, outcome, settings) or not self._lessons.may_learn():
             return
         fixed, said = cut(octets)
-        layout = self._layouts.get((form.phase, *fixed))
+        layout = self._layouts.get((form.name, *fixed))
         try:
             layout = layout or BodyLayout(form, octets)
         except Unlike:
@@ -127,7 +127,7 @@ class PlatformTemplates:
         template = learn(layout, body, request, sent, outcome, reply, settings)
         if template is None:
             return
-        self._layouts[(form.phase, *fixed)] = layout
+        self._layouts[(form.name, *fixed)] = layout
         if len(self._layouts) > LAYOUTS_MAX:
             del self._layouts[next(iter(self._layouts))]
         known = self._kept.setdefault((layout, call.caller, layout.constants(said)), template)
