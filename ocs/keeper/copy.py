@@ -19,9 +19,9 @@ from ocs.keeper.reauthorize import Reauthorizer
 
 PACE_S: Final = 0.225
 """Between steps: half of what a step costs does not depend on how many records it copies."""
-LANES: Final = 2
-"""Of a backlog so many batches are under way at once, each of other shards: while PostgreSQL writes one, the other is
-read, decoded and encoded."""
+LANES: Final = 4
+"""Of a backlog so many batches are under way at once, each of other shards: while PostgreSQL writes some, the next one
+is read, decoded and encoded. With two both sides still waited for each other a third of the time."""
 CURSORS_S: Final = 5.0
 """How long cursors are believed that nothing has contradicted: a person may have let a stopped shard go on."""
 

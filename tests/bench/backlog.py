@@ -66,7 +66,7 @@ async def measure(records: int) -> dict[str, float]:
     """Records a second, and microseconds of CPU per record by role."""
     if driver.compiler() is None:
         raise SystemExit("there is no C compiler here")
-    async with running("durability=everysec", f"redis.memory_bytes_max={MEMORY_BYTES}") as server:
+    async with running("durability=everysec", "ledger.nice=0", f"redis.memory_bytes_max={MEMORY_BYTES}") as server:
         async with Api(server.url, server.token) as api:
             await Provision(api, load("data", subscribers=SUBSCRIBERS)).run()
         redis = slow_client(EmbeddedValkey(server.data).address)

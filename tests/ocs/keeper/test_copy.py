@@ -15,6 +15,7 @@ from balances.ledger.sync import ENTRIES_MAX, Gap, Sync, SyncStep
 from balances.ledger.writer import AWAY, CursorMoved
 from balances.redis.pending import ended
 from balances.redis.primaries import ALL, plain
+from ocs.keeper.copy import LANES
 from tests.balances.ledger.books import LedgerStores, close, connect
 from tests.balances.ledger.test_months import Walk
 from tests.ocs.keeper.copying import LoneCopy
@@ -78,12 +79,11 @@ async def test_what_one_batch_takes_is_copied_in_one() -> None:
 
 
 async def test_a_lane_goes_on_while_the_batch_of_another_is_written() -> None:
-    sync, lone, task = await begun({2: 4, 3: 2, 5: 2})
-    assert await sync.next(2) == [{2}, {3, 5}]
+    sync, lone, task = await begun({2: 4, 3: 2, 3 + LANES: 2})
     for _ in range(3):
-        assert await sync.next(2) == [{2}, {3, 5}]
+        assert await sync.next(2) == [{2}, {3, 3 + LANES}]
         sync.end({2})
-    sync.end({3, 5})
+    sync.end({3, 3 + LANES})
     await task
     assert sync.left == dict.fromkeys(ALL, 0)
     assert lone.news.copy == set()
@@ -92,11 +92,11 @@ async def test_a_lane_goes_on_while_the_batch_of_another_is_written() -> None:
 async def test_a_shard_that_has_much_keeps_no_other_waiting() -> None:
     sync, lone, task = await begun({2: 4})
     await sync.next()
-    lone.news.of({4, 6, 7})
+    lone.news.of({2 + LANES, 2 + 2 * LANES, 3})
     sync.end({2})
-    assert await sync.next() == [{2, 4, 6}]
-    assert lone.news.copy == {7}, "of the other lane, which has nothing to do: the next copy takes it"
-    sync.end({2, 4, 6})
+    assert await sync.next() == [{2, 2 + LANES, 2 + 2 * LANES}]
+    assert lone.news.copy == {3}, "of a lane that has nothing to do: the next copy takes it"
+    sync.end({2, 2 + LANES, 2 + 2 * LANES})
     assert await sync.next() == [{2}]
     sync.end({2})
     await task
@@ -104,16 +104,16 @@ async def test_a_shard_that_has_much_keeps_no_other_waiting() -> None:
 
 @pytest.mark.parametrize("why", [ConnectionError("cut"), CursorMoved(), RuntimeError("anything")], ids=repr)
 async def test_a_lane_that_fails_ends_the_others_after_their_batch(why: Exception) -> None:
-    sync, lone, task = await begun({2: 9, 3: 9, 4: 9})
-    assert await sync.next(2) == [{2, 4}, {3}]
+    sync, lone, task = await begun({2: 9, 2 + LANES: 9, 3: 9})
+    assert await sync.next(2) == [{2, 2 + LANES}, {3}]
     sync.end({3}, why)
     await asyncio.sleep(0)
     assert not task.done(), "the batch of the other lane is under way"
-    sync.end({2, 4})
+    sync.end({2, 2 + LANES})
     with pytest.raises(type(why)):
         await task
     assert sync.under_way == {}
-    assert lone.news.copy == {2, 3, 4}
+    assert lone.news.copy == {2, 2 + LANES, 3}
 
 
 async def test_a_gap_that_a_lane_finds_is_closed_by_an_opening() -> None:
