@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Mapping
 
 from tests.sim.shard_model import World
-from tests.sim.shard_parts import RULES, Actor, Image, InvariantBroken, SimulatedServer
+from tests.sim.shard_parts import ACCOUNTS, RULES, Actor, Image, InvariantBroken, SimulatedServer
 
 SHARDS = 2
 
@@ -85,8 +86,27 @@ class ShardWorld(World):
     def __init__(self, cluster: ClusterWorld, shard: int) -> None:
         self.cluster, self.shard = cluster, shard
         parts = [node.parts[shard] for node in cluster.nodes]
-        self.begin(cluster.random, cluster.off, parts, cluster.counts)
+        self.answered: set[int] = set()
+        """Durability replicated: requests that somebody was told of."""
+        self.begin(cluster.random, cluster.off | cluster.faults.get(shard, frozenset()), parts, cluster.counts)
         self.open_now()
+
+    def executed(self, request: int, server: SimulatedServer) -> None:
+        """Without the rule any number of replicas is enough, none too."""
+        if not self.rule("wait_replicas"):
+            self.answered.add(request)
+
+    def acknowledge(self, replica: ShardPart) -> None:
+        """The replica has all that its primary had before: WAIT ends for these."""
+        for account in replica.accounts.values():
+            self.answered |= account.done
+
+    def settle(self) -> None:
+        super().settle()
+        if self.cluster.replicated:
+            there = {request for name in ACCOUNTS for request in self.pg.account(name).done}
+            if lost := self.answered - there:
+                raise InvariantBroken(f"answered under `replicated` and lost: {sorted(lost)}")
 
     def fail(self) -> None:
         self.cluster.fail()
@@ -119,8 +139,21 @@ class ShardWorld(World):
 
 
 class ClusterWorld:
-    def __init__(self, seed: int, off: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        seed: int,
+        off: frozenset[str] = frozenset(),
+        faults: Mapping[int, frozenset[str]] | None = None,
+        *,
+        replicated: bool = False,
+    ) -> None:
+        """
+        faults:      rules that are forgotten for one shard alone
+        replicated:  no server is wiped or put back, who gives a shard away knows it, and what was answered has to be
+                     there at the end
+        """
         self.random, self.off = random.Random(seed), off
+        self.faults, self.replicated = faults or {}, replicated
         self.counts: dict[str, int] = {}
         self.replids = 0
         self.nodes = [SimulatedNode(name, off) for name in ("A", "a", "B", "b")]
@@ -152,6 +185,12 @@ class ClusterWorld:
 
     def fail(self) -> None:
         pair = self.random.choice(self.pairs)
+        if self.replicated:
+            kinds = [self.replicate, self.replicate, self.fail_over, self.rejoin, self.move, self.learn, self.learn]
+            self.random.choice(kinds)(pair)
+            for shard in self.shards:
+                shard.cut()
+            return
         self.random.choice(
             [self.replicate, self.replicate, self.fail_over, self.rejoin, self.go_back, self.wipe, self.move, self.move,
              self.learn, self.learn]
@@ -169,8 +208,10 @@ class ClusterWorld:
             replica = next(node for node in pair if node is not source)
             replica.slots, replica.config_epoch = set(source.slots), source.config_epoch
             for mine, theirs in zip(replica.parts, source.parts, strict=True):
-                mine.become(self.random.choice(theirs.past))
+                mine.become(theirs.image() if self.replicated else self.random.choice(theirs.past))
                 mine.arrived, mine.past = theirs.arrived, [mine.image()]
+                if mine.shard in source.slots and len(self.shards) == SHARDS:
+                    self.shards[mine.shard].acknowledge(mine)
 
     def fail_over(self, pair: list[SimulatedNode]) -> None:
         """The replica becomes master of what it takes for its primary's shards: nobody votes for one that would take a
@@ -228,11 +269,12 @@ class ClusterWorld:
             if self.rule("moved_on") and source.parts[shard].arrived:
                 continue
             part, arrives = source.parts[shard], taker.parts[shard]
-            arrives.become(part.image() if self.random.random() < 0.5 else self.random.choice(part.past))
+            whole = self.random.random() < 0.5 or self.replicated
+            arrives.become(part.image() if whole else self.random.choice(part.past))
             arrives.past, arrives.arrived = [arrives.image()], True
             taker.slots.add(shard)
             taker.config_epoch = self.newest() + 1
-            if self.random.random() < 0.7:
+            if self.random.random() < 0.7 or self.replicated:
                 self.lose(source, shard)
             self.count("moved")
 
@@ -273,9 +315,16 @@ class ClusterWorld:
             shard.settle()
 
 
-def run(seed: int, off: frozenset[str] = frozenset(), steps: int = 300) -> dict[str, int]:
+def run(
+    seed: int,
+    off: frozenset[str] = frozenset(),
+    faults: Mapping[int, frozenset[str]] | None = None,
+    *,
+    replicated: bool = False,
+    steps: int = 300,
+) -> dict[str, int]:
     """One walk; raises InvariantBroken. Returns how often what happened."""
-    world = ClusterWorld(seed, off)
+    world = ClusterWorld(seed, off, faults, replicated=replicated)
     for _ in range(steps):
         world.step()
     world.settle()

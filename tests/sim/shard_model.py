@@ -116,7 +116,12 @@ class World(Copying):
         server.log.append(record._replace(at=at))
         server.accounts[record.account] = record.after
         server.keep()
+        if record.request:
+            self.executed(record.request, server)
         return True
+
+    def executed(self, request: int, server: SimulatedServer) -> None:
+        """A call was made; whether it is answered is said by what the durability waits for."""
 
     # --- openers: Opening._run, its steps
 
@@ -139,6 +144,9 @@ class World(Copying):
         self.clock = max(self.clock, pg.epoch, server.head.epoch, server.published[1]) + 1
         opener.epoch = pg.epoch = self.clock
         opener.step = 1
+        if not self.rule("publish_last"):
+            pg.opened = server.published = (server.replid, opener.epoch)
+            server.keep()
 
     def moved(self, server: SimulatedServer) -> bool:
         """Whether the shard came to this server by a slot move, and was not opened here since."""

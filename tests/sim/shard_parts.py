@@ -27,6 +27,8 @@ RULES = {
     "shard_published": "published is under the shard's tag, and moves with it (rule 4)",
     "moved_on": "a shard that moved is moved on, or back, only after it was opened where it arrived (rule 5)",
     "moved_opened": "a shard that moved is opened where it arrives: new epoch, head against cursor (rule 5)",
+    "publish_last": "published only after the records in between are copied and what went back is forgotten (rule 5d)",
+    "wait_replicas": "durability replicated: answered only once the replica has the call",
     "void": "PostgreSQL restored from a backup: everything is opened anew (rule 12)",
 }
 
