@@ -681,3 +681,28 @@ async def test_who_comes_with_a_certificate_is_known_at_once(pair: PlatformPair)
         known = await callers.authority(f"Bearer {token}", "192.0.2.1")
         assert callers.at_hand(f"bearer {token}") == msgspec.structs.replace(known, address="")
     assert callers.at_hand("Bearer wrong", {"box.example.net"}) is None
+
+
+async def test_who_leaves_waits_for_a_body_that_is_on_its_way() -> None:
+    """Also of a request that is given to the application after all."""
+    server = PlatformServer(100, Http(), Admission(100, 100))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.port = listener.getsockname()[1]
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(serving(server.app, listener, server.http))
+            reader, writer = await server.connect()
+            writer.write(start("s1"))
+            await answer_in(reader)
+            asked = start("s2", tags={})
+            writer.write(asked[:-5])
+            await until(serves, server, 1)
+            leaving = asyncio.ensure_future(stack.aclose())
+            await asyncio.sleep(0.2)
+            writer.write(asked[-5:])
+            async with asyncio.timeout(WAIT_S):
+                whole = await reader.read()
+                await leaving
+            assert b"HTTP/1.1 201" in whole
+            assert b"\r\nconnection: close\r\n" in whole
+            assert server.templates.served == 0
+            writer.close()
