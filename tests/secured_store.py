@@ -49,7 +49,9 @@ def documented_user(heading: str, password: str) -> list[str]:
 class StoreSecurity:
     """Certificates in a folder; what servers, their operator and `ocs` need to use them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, subject: str = "IP:127.0.0.1") -> None:
+        """subject: whom the certificates name"""
+        self._subject = subject
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         for name in ("server", "client"):
@@ -64,7 +66,7 @@ class StoreSecurity:
 
     def _certify(self, name: str) -> None:
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+        command += ["-addext", f"subjectAltName={self._subject}"]
         command += ["-keyout", str(self._file(f"{name}-key")), "-out", str(self._file(f"{name}-cert"))]
         subprocess.run(command, check=True, capture_output=True)
 
@@ -101,6 +103,7 @@ class StoreSecurity:
             port=port,
             password=password,
             ssl=True,
+            ssl_check_hostname=self._subject.startswith("IP:"),
             ssl_ca_certs=str(self._file("ca")),
             ssl_certfile=str(self._file("client-cert")),
             ssl_keyfile=str(self._file("client-key")),

@@ -32,6 +32,7 @@ from ocs.master.projected_store import Overtaken, ProfilePut, SlottedStore
 from ocs.processes.keeper import sink_client
 from tests.balances.rules.account_harness import START_MS, ask, charge_of
 from tests.live_cluster import ClusterServer, LiveCluster
+from tests.secured_store import StoreSecurity, needs_tls
 
 pytestmark = pytest.mark.serial
 
@@ -296,6 +297,38 @@ async def test_nodes_that_announce_themselves_otherwise(tmp_path: Path, announce
                     assert (await store.open(ACCOUNTS[0], opening).wait()).status == "exists"
                     break
                 await asyncio.sleep(0.05)
+        await made.stop()
+    finally:
+        await asyncio.to_thread(cluster.stop)
+
+
+@needs_tls
+@pytest.mark.parametrize(("named", "reached"), [("localhost", True), ("elsewhere", False)])
+async def test_nodes_that_announce_names_over_tls(tmp_path: Path, named: str, reached: bool) -> None:
+    """Certificates carry a name and no address: the name that a node announces is the one that is checked."""
+    security = StoreSecurity(tmp_path / "tls", f"DNS:{named}")
+    announced = {"cluster-announce-hostname": "localhost", "cluster-preferred-endpoint-type": "hostname"}
+    cluster = LiveCluster(tmp_path / "store", replicas=0, settings=announced, security=security)
+    try:
+        await asyncio.to_thread(cluster.start)
+        for server in cluster.servers:
+            publish(cluster, server, 1)
+        places = [f"localhost:{server.port}" for server in cluster.servers]
+        url = security.url("cluster", places[:1])
+        primaries = ClusterPrimaries(StoreAddress(url))
+        if not reached:
+            with pytest.raises(ConnectionError, match="no node of the cluster"):
+                await primaries.look()
+            await primaries.close()
+            return
+        await primaries.look()
+        assert {one.name for one in primaries.all()} == set(places)
+        await primaries.close()
+        made = ClusterLink(url, now_ms=now_ms)
+        await made.start(PATIENCE_S)
+        store, opening = Store(made), AccountOpening(raw_of(pack(fresh_account("a", "EUR"))), [], [], now_ms(), "open")
+        for account in ACCOUNTS:
+            assert (await store.open(account, opening).wait()).status == "ok"
         await made.stop()
     finally:
         await asyncio.to_thread(cluster.stop)
