@@ -50,8 +50,9 @@ class Funds(Protocol):
     def blocks(self, kind: int, scope: str) -> bool:
         """In a grant: what these buckets cannot pay, none of a later step pays either (charging.md section 22)."""
 
-    def take(self, kind: int, scope: str, amount: int, payer: Any = None) -> None:
-        """Take this much. Beyond `available` only money in a settlement is ever asked for: it becomes debt."""
+    def take(self, kind: int, scope: str, amount: int, payer: Any = None) -> int:
+        """Take this much. Beyond `available` only money in a settlement is ever asked for: it becomes debt. Returns
+        money that was taken besides, for the price that a bucket of units has of its own (charging.md section 22)."""
 
     def mark(self) -> int:
         """A point to return to."""
@@ -190,7 +191,7 @@ def climb(
                     blocks = available // step.price
                 amount = taken = step.price * blocks
                 if blocks:
-                    funds.take(kind, scope, amount, payer)
+                    payable -= funds.take(kind, scope, amount, payer)
             elif step.price:
                 if grant and dues.ends:
                     last = affordable(step, _largest(dues, dues.most - 1) - begun, run) + 1
@@ -233,7 +234,7 @@ def climb(
             part = available - amount if short and kind != Kind.MONEY and not step.single else 0
             covered = part * step.block // step.price if part else 0
             if covered:  # the bundle ends inside a block: what is missing of it is rounded anew by the next step
-                funds.take(kind, scope, part)
+                payable -= funds.take(kind, scope, part)
                 at, need = at + covered, max(need, step.block) - covered
                 open_units = max(open_units, step.block) - covered
                 grade = step.grade if grade is None else grade

@@ -26,8 +26,9 @@ class _Open(msgspec.Struct):
     def blocks(self, kind: int, scope: str) -> bool:
         return False
 
-    def take(self, kind: int, scope: str, amount: int, payer: None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: None = None) -> int:
         self.taken += amount
+        return 0
 
     def mark(self) -> int:
         return self.taken

@@ -54,11 +54,12 @@ class _Paid:
     def blocks(self, kind: int, scope: str) -> bool:
         return False
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> int:
         for key, left in self._left.items():
             part = min(left, amount) if key[0] == kind and payer in (None, key[1]) else 0
             self._left[key] = left - part
             amount -= part
+        return 0
 
     def mark(self) -> int:
         return 0

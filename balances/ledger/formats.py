@@ -29,6 +29,9 @@ OURS: Final = Reads(READS[0], READS[-1])
 FIRST: Final = 2
 """What is written where nothing is published: by the builds that published nothing."""
 
+PRICED: Final = 3
+"""From this one on buckets may have a price (charging.md 22): a process that does not read it would give it away."""
+
 
 class StoredFormat(NamedTuple):
     """What PostgreSQL says."""

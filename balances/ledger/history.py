@@ -79,7 +79,9 @@ _WHERE: Final = """
 
 
 def _texts(columns: Iterable[str]) -> str:
-    return ", ".join(f"u.{name}::text" if name in ("counters", "inputs") else f"u.{name}" for name in columns)
+    """As they are read; the cost is without prices of buckets, which no tariff changes."""
+    read = {"counters": "u.counters::text", "inputs": "u.inputs::text", "cost": "u.cost - u.priced AS cost"}
+    return ", ".join(read.get(name, f"u.{name}") for name in columns)
 
 
 _PIECES: Final = f"""

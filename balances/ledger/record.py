@@ -301,7 +301,7 @@ USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
     "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
     "tag", "inputs", "secondary", "terms", "ladder", "counters", "set_aside", "incarnation", "limits",
-    "exact",
+    "exact", "priced",
 )  # fmt: skip
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
@@ -451,7 +451,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
                 usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.secondary,
                 usage.terms or None, ladder, counters, usage.set_aside, _incarnation(record, usage),
-                _as_jsonb(limits) if limits else None, None if usage.exact < 0 else usage.exact,
+                _as_jsonb(limits) if limits else None, None if usage.exact < 0 else usage.exact, usage.priced,
             ))  # fmt: skip
             if usage.set_aside:
                 (rows.shown if usage.flags & _COUNTER else rows.suspense).append((

@@ -15,7 +15,7 @@ FIELDS: Final = """
     u.epoch, u.n, u.line, u.subscriber, u.session, u.service, u.request_key, u.phase, u.at_ms, u.rating_group,
     u.service_id, u.secondary, u.unit, u.used, u.suspense, u.total, u.cost, u.granted, u.result, u.flags, u.tag,
     COALESCE(u.terms, '') AS terms, u.inputs, u.counters, l.packed AS ladder, u.currency, u.set_aside,
-    u.incarnation
+    u.incarnation, u.priced
 """
 USAGE: Final = f"""
     SELECT {FIELDS} FROM usage_records u LEFT JOIN ladders l ON l.hash = u.ladder
@@ -170,6 +170,8 @@ class UsagePiece(msgspec.Struct, frozen=True):
     """Suspense: why `suspense` was not charged."""
     incarnation: int = 0
     """How often the Session-Id was begun; 0: no session."""
+    priced: int = 0
+    """What of the cost is for prices of buckets."""
     paid: tuple[PaymentEntry, ...] = ()
     corrections: tuple[CorrectionEntry, ...] = ()
 

@@ -34,7 +34,8 @@ local function move(posting)
       priority = posting[POSTING.priority], from_ms = posting[POSTING.from_ms], until_ms = posting[POSTING.until_ms],
       scope = posting[POSTING.scope], name = posting[POSTING.name], window_ms = posting[POSTING.window_ms],
       bonus = posting[POSTING.bonus], member = posting[POSTING.member], blocker = posting[POSTING.blocker],
-      hours = posting[POSTING.hours], part_of = posting[POSTING.is_part] and whole or 0 })
+      hours = posting[POSTING.hours], part_of = posting[POSTING.is_part] and whole or 0,
+      price = posting[POSTING.price] or 0, per = posting[POSTING.per] or 1 })
     if #posting[POSTING.hours] > 0 then change.account[ACCOUNT.clock] = post[POST.clock] end
     if not bucket then return RESULT.TOO_MUCH end
     if not posting[POSTING.is_part] then whole = bucket[BUCKET.id] end
@@ -42,7 +43,7 @@ local function move(posting)
   if up_to then amount = as_much_as_there_is(bucket, amount) end
   if amount ~= posting[POSTING.amount] then is_short = true end
   -- what takes back a bonus takes it from where it went
-  local own_only = post[POST.own_only] and not (bucket[BUCKET.bonus] and posting[POSTING.original] > 0)
+  local own_only = post[POST.own_only] and not ((bucket[BUCKET.bonus] or bucket[BUCKET.price] > 0) and posting[POSTING.original] > 0)
   local why = refusal_of_move(change, bucket, amount, own_only, post[POST.keeps_held], post[POST.permits_debt])
   if why ~= RESULT.OK then return why end
   local entry = post_entry(change, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)

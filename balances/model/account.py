@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,13 +16,14 @@ from balances.structs.account import (
     Counter,
     CounterAmount,
     CounterWindow,
+    Take,
 )
 from balances.structs.blob import FORMAT
 from balances.structs.record import CounterAccount, Entry, Record, Short, Usage
 from balances.structs.session import Line
 from balances.structs.thresholds import Crossing
 from tariffs.ladder import Count, Ladder
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, Kind, Rounding, muldiv
 
 
 def whole_of(bucket: Bucket) -> int:
@@ -47,6 +49,8 @@ class AccountChange:
         """When supervision has to look at the buckets; 0: no sooner than it knows."""
         self.sums = SessionSums([])
         """Of the session that is charged."""
+        self.priced = 0
+        """Of what was settled last, for prices of buckets; until its usage record is noted."""
         self.cuts = 0
         """How often use by time was cut."""
         self.generation = 0
@@ -90,13 +94,21 @@ class AccountChange:
                 value = EXACT_MAX if counter.window == CounterWindow.ONCE else 0
             held = counter.held if with_held else 0
             if held and counter.key in caps:
-                held = self.money_held(line)
+                held = self.money_held(line) - (self.price_held(line) if line is not None else 0)
             values[counter.key] = min(value + held, EXACT_MAX)
         return values
 
     def money_held(self, line: Line | None) -> int:
         takes = line.hold if line is not None else []
         return sum(take.amount for take in takes if self.sure_bucket(take.bucket).kind == Kind.MONEY)
+
+    def price_held(self, line: Line, more: Sequence[Take] = ()) -> int:
+        """What of it is for the prices of buckets (charging.md 22), with what is taken besides."""
+        priced = [bucket for bucket in self.account.buckets if bucket.price]
+        if not priced:
+            return 0
+        units = {bucket.id: sum(take.amount for take in (*line.hold, *more) if take.bucket == bucket.id) for bucket in priced}
+        return sum(muldiv(one.price, units[one.id], 0, one.per, Rounding.UP)[0] for one in priced)
 
     def counter_made(self, count: Count) -> Counter:
         counter = self.counter_of(count.key)

@@ -98,6 +98,7 @@ class ChargeDecision:
             ladder = unpack_ladder(packed)
             known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": raw_of(packed)}
         usage = Usage(ask.rating_group, ask.service_id, unit, secondary=ask.secondary, **(known | fields))
+        usage.priced, self.change.priced = self.change.priced, 0
         self.change.usages.append(usage)
         return usage
 

@@ -11,7 +11,7 @@ from balances.model.sums import SessionSums
 from balances.structs.account import MAIN, Account, Bucket, Take
 from tariffs.climb import ENDLESS
 from tariffs.ladder import Ladder
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, Kind, Rounding, muldiv
 
 EXACT: Final = -1
 """In the place of a bucket: what a line came to before its session is rounded."""
@@ -69,7 +69,10 @@ class AccountFunds:
         self.unlimited = False
         """Limits are not looked at."""
         self.granting = False
-        """It is a grant: buckets behind a blocker do not pay."""
+        """It is a grant: buckets behind a blocker do not pay, those with a price no more than money covers."""
+        self.is_priced = any(bucket.price for bucket in account.buckets)
+        self.allowed = EXACT_MAX
+        """Money that may be taken in all, where a bucket has a price."""
         self._sums: SessionSums | None = None
         self._ladder: Ladder | None = None
         self._journal: list[tuple[int, int]] = []
@@ -136,36 +139,97 @@ class AccountFunds:
             return money
         return self._sums.within(self._ladder, money, self.taken[EXACT])
 
+    def paid(self) -> int:
+        """Money that was taken."""
+        return sum(self.taken.get(one.id, 0) for one in self.account.buckets if one.kind == Kind.MONEY)
+
+    def price_of(self, bucket: Bucket, units: int) -> int:
+        """What the price of a bucket comes to for these of its units, which are all that is taken: of a grant the most that
+        it can be, else by what the bucket has paid before."""
+        return muldiv(bucket.price, units, 0 if self.granting else bucket.rest, bucket.per, Rounding.UP)[0]
+
+    def priced(self) -> int:
+        """What was taken for the prices of buckets."""
+        if not self.is_priced:
+            return 0
+        return sum(self.price_of(one, self.taken.get(one.id, 0)) for one in self.account.buckets if one.price)
+
+    def _money_left(self, scope: str, mode: Mode) -> int:
+        left = self.allowed - self.paid()
+        if self.granting:
+            left = min(left, sum(self.free_of(one, mode) for one in self.paying(Kind.MONEY, scope, mode)))
+        return max(left, 0)
+
+    def _with_money(self, bucket: Bucket, units: int, money: int) -> tuple[int, int]:
+        """How many of these units of a bucket with a price the money covers, and what remains of it."""
+        before = self.taken.get(bucket.id, 0)
+        due = self.price_of(bucket, before)
+        rest = 0 if self.granting else bucket.rest
+        covered = muldiv(min(due + money, EXACT_MAX), bucket.per, -rest, bucket.price, Rounding.DOWN)[0] - before
+        covered = max(min(units, covered), 0)
+        return covered, money + due - self.price_of(bucket, before + covered)
+
+    def _units_free(self, paying: list[Bucket], scope: str, mode: Mode) -> int:
+        free, money = 0, self._money_left(scope, mode)
+        for bucket in paying:
+            part = self.free_of(bucket, mode)
+            if bucket.price:
+                part, money = self._with_money(bucket, part, money)
+            free += part
+        return free
+
     def available(self, kind: int, scope: str, payer: Payer | None = None) -> int:
         mode = payer.mode if payer is not None else self.mode
         if mode is None:
             return ENDLESS
-        paying = self.paying(kind, scope, mode)
-        free = sum(self.free_of(one, mode) for one in paying if payer is None or payer.bucket == one.id)
+        paying = [one for one in self.paying(kind, scope, mode) if payer is None or payer.bucket == one.id]
+        if self.is_priced and kind != Kind.MONEY:
+            return min(self._units_free(paying, scope, mode), EXACT_MAX)
+        free = sum(self.free_of(one, mode) for one in paying)
+        if self.is_priced and self.granting:
+            free = min(free, self.allowed - self.paid())
         free = min(max(free, 0), EXACT_MAX)
         return self._within(free) if kind == Kind.MONEY else free
 
     def _take_free(self, kind: int, scope: str, amount: int, mode: Mode) -> int:
         for bucket in self.paying(kind, scope, mode):
             part = min(self.free_of(bucket, mode), amount)
+            if part > 0 and bucket.price:
+                part, _ = self._with_money(bucket, part, self._money_left(scope, mode))
             if part > 0:
-                self.note(bucket.id, part)
+                self._note_with_price(bucket, scope, part)
                 amount -= part
         return amount
 
-    def take(self, kind: int, scope: str, amount: int, payer: Payer | None = None) -> None:
-        if kind == Kind.MONEY and self._sums is not None and self._ladder is not None:
-            due = self._sums.due(self._ladder, amount, self.taken[EXACT])
-            self.note(EXACT, amount)
-            amount = due
-        if payer is not None:
-            self.note(payer.bucket, amount)
-            return
+    def _note_with_price(self, bucket: Bucket, scope: str, amount: int) -> None:
+        """Its units, and its price from money."""
+        before = self.taken.get(bucket.id, 0)
+        self.note(bucket.id, amount)
+        if bucket.price:
+            self._take_all(Kind.MONEY, scope, self.price_of(bucket, before + amount) - self.price_of(bucket, before))
+
+    def _take_all(self, kind: int, scope: str, amount: int) -> None:
         left = self._take_free(kind, scope, amount, self.mode)
         if left and self.mode == Mode.OWN:
             left = self._take_free(kind, scope, left, Mode.OPEN)
         if left:
             self.note(MAIN, left)
+
+    def take(self, kind: int, scope: str, amount: int, payer: Payer | None = None) -> int:
+        before = self.priced()
+        self._take(kind, scope, amount, payer)
+        return self.priced() - before
+
+    def _take(self, kind: int, scope: str, amount: int, payer: Payer | None) -> None:
+        if kind == Kind.MONEY and self._sums is not None and self._ladder is not None:
+            due = self._sums.due(self._ladder, amount, self.taken[EXACT])
+            self.note(EXACT, amount)
+            amount = due
+        if payer is None:
+            self._take_all(kind, scope, amount)
+            return
+        bucket = next(one for one in self.account.buckets if one.id == payer.bucket)
+        self._note_with_price(bucket, scope, amount)
 
     def note(self, bucket: int, amount: int) -> None:
         self.taken[bucket] = self.taken.get(bucket, 0) + amount

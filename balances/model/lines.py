@@ -17,7 +17,7 @@ from balances.structs.record import CounterAccount
 from balances.structs.session import Line
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Counted, Ladder, tier_of
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, Kind, Rounding, muldiv
 
 
 def payable(change: AccountChange, line: Line) -> int:
@@ -52,7 +52,7 @@ def release_hold(change: AccountChange, line: Line) -> tuple[dict[int, int], int
     """Take the hold of a line up; returns what may pay its use (by bucket) and the units granted. On a tier that is
     the money of all lines that share it: `repool` leaves them what they need."""
     own: dict[int, int] = {}
-    granted, money = line.granted, 0
+    granted, money, priced = line.granted, 0, change.price_held(line)
     ladder = ladder_of(line) if granted or line.hold else None
     tiered = ladder is not None and tier_of(ladder) != ""
     for take in line.hold:
@@ -69,7 +69,7 @@ def release_hold(change: AccountChange, line: Line) -> tuple[dict[int, int], int
         counter.pool = []
         counter.sharers -= 1 if line.due_ms else 0
     for count in ladder.counts if ladder else ():
-        change.count_usage(count, 0, 0, -granted if count.what == Counted.UNITS else -money)
+        change.count_usage(count, 0, 0, -counted(count, granted, money - priced, money))
     line.hold, line.granted, line.due_ms, line.final = [], 0, 0, False
     return own, granted
 
@@ -133,11 +133,11 @@ def hold(
 ) -> None:
     takes, ladder = list(takes), unpack_ladder(packed)
     money = sum(take.amount for take in takes if change.sure_bucket(take.bucket).kind == Kind.MONEY)
-    counter = None
+    counter, priced = None, change.price_held(line, takes) - change.price_held(line)
     for count in ladder.counts:
         if count.key == tier_of(ladder):
             counter = change.counter_made(count)
-        change.count_usage(count, at_ms, 0, units if count.what == Counted.UNITS else money)
+        change.count_usage(count, at_ms, 0, counted(count, units, money - priced, money))
     if counter is not None and not line.due_ms:
         counter.sharers += 1
     held = {take.bucket: take for take in line.hold}
@@ -161,6 +161,8 @@ def debit(change: AccountChange, takes: Iterable[Take], index: int, before: int)
     for take in takes:
         bucket = change.sure_bucket(take.bucket)
         begin_use(change, bucket)
+        if bucket.price:
+            _, bucket.rest = muldiv(bucket.price, take.amount, bucket.rest, bucket.per, Rounding.UP)
         change.post_entry(bucket, -take.amount, CounterAccount.REVENUE, "usage", index, before)
         if bucket.kind == Kind.MONEY:
             before += take.amount
@@ -211,10 +213,11 @@ def settle(
     values = change.counter_values(ladder, with_held=False, at_ms=from_ms)
     sums, most = change.sums, payable(change, line)
     funds.round_by(sums, ladder)
-    may = sums.within(ladder, most)
+    may, funds.allowed = sums.within(ladder, most), most
     done = climb(ladder, line, within, values, funds, at_ms=from_ms, ms_per_unit=ms, grant=False, most=may)
     exact, covered = done.cost, done.units
-    cost = sums.due(ladder, exact)
+    due = sums.due(ladder, exact)
+    cost = due + funds.priced()
     sums.add(ladder, exact)
     takes = pay_from(funds, own)
     if used > within and covered == within:
@@ -229,6 +232,7 @@ def settle(
             value = values.get(count.key, 0) + counted(count, within, exact, cost)
             values[count.key] = min(value, EXACT_MAX)
         funds.round_by(sums, ladder)
+        funds.allowed = most
         done = climb(
             ladder,
             line,
@@ -240,9 +244,11 @@ def settle(
             grant=False,
             most=sums.within(ladder, most - cost),
         )
-        cost, exact, covered = cost + sums.due(ladder, done.cost), exact + done.cost, covered + done.units
+        due += sums.due(ladder, done.cost)
+        cost, exact, covered = due + funds.priced(), exact + done.cost, covered + done.units
         sums.add(ladder, done.cost)
         takes = funds.takes()
+    change.priced = funds.priced()
     debit(change, takes, index, line.debited)
     for count in ladder.counts:
         change.count_usage(count, from_ms, counted(count, covered, exact, cost), 0)

@@ -76,6 +76,7 @@ def move(change: AccountChange, post: Post, posting: Posting, whole: int) -> Res
         made = Bucket(0, posting.kind, 0, 0, *valid, posting.scope, posting.name, posting.window_ms)
         made.bonus, made.member, made.blocker = posting.bonus, posting.member, posting.blocker
         made.hours, made.part_of = posting.hours, whole if posting.is_part else 0
+        made.price, made.per = posting.price, posting.per
         if made.hours:
             change.account.clock = post.clock
         bucket = add_bucket(change, made)
@@ -83,7 +84,7 @@ def move(change: AccountChange, post: Post, posting: Posting, whole: int) -> Res
             return Result.TOO_MUCH
     amount = as_much_as_there_is(bucket, posting.amount) if posting.up_to else posting.amount
     # what takes back a bonus takes it from where it went
-    own_only = post.own_only and not (bucket.bonus and posting.original > 0)
+    own_only = post.own_only and not ((bucket.bonus or bucket.price) and posting.original > 0)
     kept = {"keeps_held": post.keeps_held, "permits_debt": post.permits_debt}
     why = refusal_of_move(change, bucket, amount, own_only=own_only, **kept)
     if why != Result.OK:

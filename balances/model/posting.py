@@ -78,7 +78,7 @@ def refusal_of_move(
     keeps_held refuses what free own money and the credit limit do not cover, with permits_debt only while some of it is
     held."""
     is_main, free = bucket.id == MAIN, bucket.amount - bucket.held + amount
-    if amount < 0 and own_only and bucket.bonus:
+    if amount < 0 and own_only and (bucket.bonus or bucket.price):
         return Result.CREDIT_LIMIT
     if amount < 0 and (own_only or not is_main) and free < 0:
         return Result.CREDIT_LIMIT

@@ -24,7 +24,7 @@ from balances.structs.charge import CUTS_MAX, NextPrice
 from balances.structs.session import Line
 from tariffs.climb import Climbed, climb, lapse_ahead
 from tariffs.ladder import Count, Ladder, Step
-from tariffs.units import Kind, blocks_started
+from tariffs.units import EXACT_MAX, Kind, blocks_started
 
 
 class ClimbOwner(Protocol):
@@ -131,10 +131,12 @@ def climb_piece(
     if limited:
         left_units, left_money = limits_left(change, funds, ladder)
         units, most = min(units, left_units), left_money if most is None else min(most, left_money)
+    funds.allowed = EXACT_MAX if most is None else min(most + funds.paid(), EXACT_MAX)
+    priced = funds.priced()
     funds.round_by(sums, ladder)
     most = None if most is None else sums.within(ladder, most)
     found = climb(ladder, line, units, values, funds, at_ms=at_ms, ms_per_unit=ms, grant=grant, grade=grade, most=most)
-    exact, found.cost = found.cost, sums.due(ladder, found.cost)
+    exact, found.cost = found.cost, sums.due(ladder, found.cost) + funds.priced() - priced
     sums.add(ladder, exact)
     if limited:
         add_limited(taken, ladder, found.units, found.cost)

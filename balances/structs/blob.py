@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
-READS: Final = (2,)
+READS: Final = (2, 3)
 """The stored formats that this build reads, oldest first: without gap, two at most. The functions of the newest are
 called once the store is written in it (balances/ledger/formats.py, docs/operations/upgrade.md).
-2: an account and its sessions are fields of one hash."""
+2: an account and its sessions are fields of one hash. 3: a bucket of units may have a price (charging.md 22)."""
 
 FORMAT: Final = READS[0]
 """Of what Python makes: whoever works on the store reads the oldest. In a script it is the format that its library

@@ -45,6 +45,9 @@ class Posting(msgspec.Struct, array_like=True, gc=False):
     """Of a new bucket; see Bucket."""
     is_part: bool = False
     """A new bucket is the money of the one that was made before it in the same post."""
+    price: int = 0
+    """Of a new bucket; see Bucket."""
+    per: int = 1
 
 
 class BucketExtension(msgspec.Struct, array_like=True, gc=False):

@@ -107,6 +107,8 @@ class Usage(msgspec.Struct, array_like=True, gc=False):
     exact: int = -1
     """Of a session: what the line came to before its session was rounded, which is what counters that prices depend on
     counted (charging.md section 4); -1: its cost."""
+    priced: int = 0
+    """What of `cost` is for prices that buckets have (charging.md 22): the ladder knows nothing of it."""
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):

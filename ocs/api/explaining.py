@@ -69,7 +69,7 @@ def _recorded(pieces: Iterable[UsagePiece]) -> Iterable[Recorded]:
     for piece in pieces:
         units = [(paid.kind, paid.bucket, -paid.amount) for paid in piece.paid if paid.kind != Kind.MONEY]
         ladder = unpack_ladder(piece.ladder) if piece.ladder else None
-        yield Recorded(piece.unit, piece.used, piece.total, piece.at_ms, piece.cost, ladder, piece.counters, units)
+        yield Recorded(piece.unit, piece.used, piece.total, piece.at_ms, piece.cost - piece.priced, ladder, piece.counters, units)
 
 
 def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> schema.PieceExplained:
@@ -102,7 +102,7 @@ def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> sc
         counters=piece.counters,
         stood=phrases.stood(ladder, piece.unit, piece.counters, piece.currency) if ladder else [],
         blocks=[*phrases.rungs(ladder, piece.unit, rungs), *session] if ladder else [],
-        reproduced=trace is None or trace.cost == piece.cost,
+        reproduced=trace is None or trace.cost == piece.cost - piece.priced,
         paid=[
             schema.Payment(
                 seq=paid.seq,

@@ -178,6 +178,8 @@ def _bucket(bucket: Bucket, part: Bucket | None) -> ImportBucket:
         hours=hours_in_words(bucket.hours),
         money=None if part is None else money(part.amount),
         money_filled=None if part is None or part.filled == part.amount else money(part.filled),
+        price=money(bucket.price) if bucket.price else None,
+        per=bucket.per,
     )
 
 

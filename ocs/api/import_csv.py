@@ -174,6 +174,8 @@ BUCKET: Final[dict[str, tuple[str, Read]]] = {
     "blocker": ("true: what it may pay is paid by nothing behind it; else false", _flag("account.buckets")),
     "money": ("of octets, seconds or units: money in the same bucket", str),
     "money_filled": ("what percentages of that money are of; else that money", str),
+    "price": ("of octets, seconds or units: what `per` of them cost besides, from money", str),
+    "per": ("units that the price is for; else 1", _whole),
     "hours": ("when it pays use, on the account's clock: mon-fri 22:00-06:00, sat; else at any time", str),
 }
 _BUCKET: Final = re.compile(r"bucket([2-9]?)\.(\w+)")

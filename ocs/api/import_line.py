@@ -36,6 +36,7 @@ from ocs.api.texts import hours_of, ms_of
 from ocs.api.threshold_views import service_line_of, threshold_of
 from ocs.backoffice.accounts import is_zone
 from ocs.backoffice.amounts import KIND_OF, amount_of, micro_of
+from ocs.backoffice.bucket_prices import reduced
 from ocs.backoffice.errors import Invalid
 from ocs.backoffice.postings import BONUS_PRIORITY
 from ocs.backoffice.subscribers import identity_of
@@ -290,7 +291,7 @@ def _buckets(at: int, given: ImportBucket) -> list[OpeningBucket]:
     if given.kind == "money":
         raise Objection("invalid", f"{field}.money", "beside octets, seconds or units: money alone is `amount`")
     money = {"kind": "money", "amount": given.money, "filled": given.money_filled, "money": None, "money_filled": None}
-    part = _bucket(field, msgspec.structs.replace(given, **money), amount_field="money")
+    part = _bucket(field, msgspec.structs.replace(given, price=None, per=1, **money), amount_field="money")
     units = _bucket(field, msgspec.structs.replace(given, blocker=False), may_be_empty=part.amount > 0 or given.blocker)
     return [units, msgspec.structs.replace(part, is_part=True)]
 
@@ -308,6 +309,10 @@ def _bucket(
     amount = _objecting(lambda text, name: amount_of(text, kind, name), given.amount, f"{field}.{amount_field}")
     if not amount and not given.blocker and not may_be_empty:
         raise Objection("invalid", f"{field}.{amount_field}", "more than zero, but of a blocker that is used up")
+    if given.price is not None and kind == Kind.MONEY:
+        raise Objection("invalid", f"{field}.price", "of octets, seconds or units")
+    micro = _objecting(micro_of, given.price, f"{field}.price") if given.price is not None else 0
+    price, per = _objecting(lambda per, name: reduced(micro, per, name), given.per, f"{field}.per")
     return OpeningBucket(
         kind=kind,
         amount=amount,
@@ -324,6 +329,8 @@ def _bucket(
         else _objecting(lambda text, name: amount_of(text, kind, name), given.filled, f"{field}.filled"),
         blocker=given.blocker,
         hours=tuple(_objecting(hours_of, given.hours, f"{field}.hours")),
+        price=price,
+        per=per,
     )
 
 

@@ -120,6 +120,8 @@ async def top_up(call: ApiCall) -> ApiReply:
         blocker=body.blocker,
         hours=hours_of(body.hours, "hours"),
         money=_micro_of(body.money, "money") or 0,
+        price=_micro_of(body.price, "price") or 0,
+        per=body.per,
     )
     if body.offer is not None:
         if not wanted.is_plain:

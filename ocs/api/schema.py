@@ -144,6 +144,10 @@ class BucketMoney(Struct, frozen=True):
     held: Money
 
 
+BucketPer = Annotated[int, Meta(ge=1, le=2**40)]
+"""Units that a price is for."""
+
+
 class BucketView(Struct, frozen=True):
     id: int
     kind: Kind
@@ -170,6 +174,9 @@ class BucketView(Struct, frozen=True):
     """When it pays use, on the account's clock; null: at any time."""
     money: BucketMoney | None
     """In the same bucket, for what its units do not pay; null: none."""
+    price: Money | None
+    """What `per` of its units cost besides, from money; null: nothing."""
+    per: int
 
 
 class CounterView(Struct, frozen=True):
@@ -290,6 +297,9 @@ class TopUp(TaggedInput, frozen=True):
     money: MoneyAboveZero | None = None
     """Of octets, seconds or units: so much money in the same bucket. It pays what they do not, for the same services
     and as long."""
+    price: MoneyAboveZero | None = None
+    """Of octets, seconds or units: what `per` of them cost besides, from money that may pay the same services."""
+    per: BucketPer = 1
     reference: Reference = ""
     offer: Id | None = None
     """Of money for the main balance: what `/v1/top-up-offers/{id}` of this name gives comes with it."""

@@ -13,7 +13,7 @@ from ocs.api import schema
 from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
 from ocs.api.schema_vouchers import VoucherBatchPut
-from ocs.api.texts import Money, MoneyFromZero, QuantityFromZero, Time
+from ocs.api.texts import Money, MoneyAboveZero, MoneyFromZero, QuantityFromZero, Time
 from ocs.master.vouchers import LOT
 from ocs.patterns import looks
 from ocs.tags import ChargingTags
@@ -46,6 +46,9 @@ class ImportBucket(schema.Input, frozen=True, omit_defaults=True):
     """Of octets, seconds or units: money in the same bucket."""
     money_filled: MoneyFromZero | None = None
     """What percentages of that money are of; else that money."""
+    price: MoneyAboveZero | None = None
+    """Of octets, seconds or units: what `per` of them cost besides."""
+    per: schema.BucketPer = 1
 
 
 class ImportThreshold(ThresholdPut, frozen=True, kw_only=True, omit_defaults=True):

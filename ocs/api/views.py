@@ -121,6 +121,8 @@ def bucket_view(account: Account, bucket: Bucket) -> schema.BucketView:
         money=None
         if part is None
         else schema.BucketMoney(id=part.id, amount=money(part.amount), held=money(part.held)),
+        price=money(bucket.price) if bucket.price else None,
+        per=bucket.per,
     )
 
 

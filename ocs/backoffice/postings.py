@@ -30,6 +30,7 @@ from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
 from ocs.backoffice.allowances import WITHOUT_LIMIT, CountedMoves, Warrant, allow, take_back
 from ocs.backoffice.amounts import KINDS
+from ocs.backoffice.bucket_prices import check_prices_kept, reduced
 from ocs.backoffice.errors import (
     AccountBarred,
     AccountClosed,
@@ -100,6 +101,9 @@ class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
     hours: Sequence[WeekHours] = ()
     money: int = 0
     """Beside units, in the same bucket (charging.md section 22); micro-units."""
+    price: int = 0
+    """Of units: what `per` of them cost besides; micro-units."""
+    per: int = 1
 
     @property
     def is_plain(self) -> bool:
@@ -115,7 +119,7 @@ def with_money(units: Posting, money: int) -> list[Posting]:
     """A new bucket of units, with so much money in it (charging.md section 22): where it blocks, its money does."""
     if not money:
         return [units]
-    part = msgspec.structs.replace(units, kind=Kind.MONEY, amount=money, is_part=True)
+    part = msgspec.structs.replace(units, kind=Kind.MONEY, amount=money, price=0, per=1, is_part=True)
     return [msgspec.structs.replace(units, blocker=False), part]
 
 
@@ -129,6 +133,9 @@ async def top_up(
         raise Invalid("valid_for_s", "not beside valid_until")
     if wanted.money and wanted.kind == Kind.MONEY:
         raise Invalid("money", "beside octets, seconds or units: an amount of money has it in `amount`")
+    if wanted.price and wanted.kind == Kind.MONEY:
+        raise Invalid("price", "of octets, seconds or units")
+    price, per = reduced(wanted.price, wanted.per)
     posting = Posting(
         bucket=MAIN if wanted.is_plain else -1,
         kind=wanted.kind,
@@ -145,12 +152,16 @@ async def top_up(
         member=wanted.member,
         blocker=wanted.blocker,
         hours=[*wanted.hours],
+        price=price,
+        per=per,
     )
     row = await accounts.find(backoffice, account)
     now, _ = await accounts.read(backoffice, row)
 
     async def check() -> None:
         await check_scope(backoffice, wanted.scope)
+        if wanted.price:
+            await check_prices_kept(backoffice.pool)
         if wanted.member and await subscribers.get(backoffice.pool, wanted.member) is None:
             raise Unresolved(f"there is no subscriber {wanted.member}")
         if wanted.until_ms and wanted.until_ms <= backoffice.now_ms():

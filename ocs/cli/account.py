@@ -94,6 +94,7 @@ def _pays(bucket: Any) -> str:
     limits = [", ".join(bucket["scope"]) or "all"]
     limits += [f"of {bucket['member']}"] if bucket["member"] else []
     limits += [f"at {bucket['hours']}"] if bucket["hours"] else []
+    limits += [f"for {bucket['price']} per {bucket['per']}"] if bucket["price"] else []
     limits += ["(bonus)"] if bucket["bonus"] else []
     limits += ["(blocker)"] if bucket["blocker"] else []
     return " ".join(limits)
@@ -199,6 +200,8 @@ def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...],
 @click.option("--blocker", is_flag=True, help="What it may pay is paid by nothing behind it.")
 @click.option("--hours", metavar="HOURS", help='When it pays, on the account\'s clock: "mon-fri 22:00-06:00, sat".')
 @click.option("--money", metavar="MONEY", help="In the same bucket as units: pays what they do not.")
+@click.option("--price", metavar="MONEY", help="What its units cost besides, from money; see --per.")
+@click.option("--per", type=int, help="Units that --price is for; else one.")
 @click.option("--offer", callback=given, help="What this offer gives comes with it (`ocs offer`).")
 @click.option("--reference", default="")
 @tag_option
@@ -220,6 +223,8 @@ def top_up(
     blocker: bool,
     hours: str | None,
     money: str | None,
+    price: str | None,
+    per: int | None,
     offer: str | None,
     reference: str,
     tags: dict[str, str],
@@ -239,6 +244,8 @@ def top_up(
         "blocker": blocker or None,
         "hours": hours,
         "money": money,
+        "price": price,
+        "per": per,
         "offer": offer,
     }
     body |= {field: value for field, value in optional.items() if value is not None}

@@ -37,6 +37,9 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
     hours: tuple[WeekHours, ...] = ()
     is_part: bool = False
     """Money of the units before it."""
+    price: int = 0
+    """Of units: see Bucket."""
+    per: int = 1
 
 
 class OpeningCounter(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from balances import keys
+from balances.ledger.formats import PRICED, stored_format
 from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import ended
 from ocs.backoffice.errors import Unavailable
@@ -139,6 +140,8 @@ class Import:
         self._refused = refused
         self._passwords = passwords
         self._tags, self._voucher_keys, self._actor = tags, voucher_keys, actor
+        self._may_be_priced = False
+        """The store is written in a format in which buckets have a price."""
         self._context = copy_context()
         """Of who asked for it: its rows on the audit trail name the caller."""
 
@@ -146,6 +149,7 @@ class Import:
         """Yields each batch when it is done. While its accounts are opened, the next one goes into PostgreSQL. Raises
         Unavailable, Away and what a store raises; and what `batches` raises, when the ones before are done."""
         totals = ImportTotals(given={})
+        self._may_be_priced = (await stored_format(self._pool)).written >= PRICED
         taking = self._each_taken(batches, await self._scopes())
         coming: asyncio.Task[_TakenBatch | None] = self._task(_next(taking))
         opening: asyncio.Task[_TakenBatch] | None = None
@@ -180,6 +184,7 @@ class Import:
         """What `run` would answer, with nothing changed: new rows are written to temporary tables of this
         connection."""
         totals, scopes = ImportTotals(given={}), await self._scopes()
+        self._may_be_priced = (await stored_format(self._pool)).written >= PRICED
         async with self._shadow() as shadow, self._undone() as undone:
             async for lines in batches:
                 async with self._pool.acquire() as db:
@@ -279,6 +284,7 @@ class Import:
                     raise line.wanted
                 if not isinstance(line.wanted, WantedLine):  # vouchers come after
                     continue
+                self._look_at_prices(line.wanted)
                 self._look_at_subscriber(line.wanted)
                 kept = self._kept(line.wanted) or stored.get(line.number)
                 judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes, self._passwords, kept)
@@ -289,6 +295,12 @@ class Import:
             if judged.account is False and line.wanted.account is not None:
                 taken.known.append(there.accounts[line.wanted.account.id])
         return new, taken._replace(new=new.accounts)
+
+    def _look_at_prices(self, wanted: WantedLine) -> None:
+        """Raises an Objection."""
+        if not self._may_be_priced and wanted.account is not None and any(one.price for one in wanted.account.buckets):
+            detail = f"buckets with a price need stored format {PRICED}: `ocs host list` says what holds it back"
+            raise Objection("conflict", "account.buckets", detail)
 
     def _look_at_subscriber(self, wanted: WantedLine) -> None:
         """Raises an Objection."""

@@ -50,6 +50,8 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
             given.blocker,
             list(given.hours),
             number - 1 if given.is_part else 0,
+            given.price,
+            given.per,
         )
         for number, given in enumerate(row.buckets, 1)
     ]

@@ -44,12 +44,13 @@ class ReplayedFunds:
     def blocks(self, kind: int, scope: str) -> bool:
         return False
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> int:
         for key, left in self._left.items():
             if key[0] == kind and payer in (None, key[1]):
                 part = min(left, amount)
                 self._left[key] = left - part
                 amount -= part
+        return 0
 
     def mark(self) -> int:
         return 0

@@ -408,6 +408,8 @@ class RandomGateway:
             posting.hours = random_hours(rng) if posting.bucket < 0 and rng.random() < 0.3 else []
             posting.up_to = rng.random() < 0.2
             posting.is_part = posting.bucket < 0 and rng.random() < 0.5
+            if posting.bucket < 0 and posting.kind != Kind.MONEY and rng.random() < 0.4:
+                posting.price, posting.per = rng.choice(((1, 1), (20_000, 60), (7, 13), (333, 1000), (60_000, 1)))
             posting.original = rng.choice((0, 0, 1))
         self.posts.append(post)
         return post

@@ -15,7 +15,7 @@ from balances.model.store import Model
 from balances.packing import ACCOUNT_FIELD, stored_account, unpack_answer, unpack_ladder
 from balances.redis import scripts
 from balances.redis.store import more_of
-from balances.structs.account import MAIN, Account
+from balances.structs.account import MAIN, Account, Take
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Outcome, Phase, Reply
 from balances.structs.posting import (
@@ -270,6 +270,12 @@ class Twins:
             assert _once(msgspec.msgpack.decode(fields[b"p"], type=IdempotencyRecord)) == _once(appended.original)
 
 
+def price_of_units(account: Account, take: Take) -> int:
+    """What is held for the price of a bucket, which only limits count (charging.md 22)."""
+    bucket = next(one for one in account.buckets if one.id == take.bucket)
+    return -(-bucket.price * take.amount // bucket.per)
+
+
 def check_account(account: Account, sessions: list[Session]) -> None:
     """Invariants of nothing-is-lost: held is the sum of live holds, no bucket but main is overdrawn."""
     held: dict[int, int] = {}
@@ -286,10 +292,12 @@ def check_account(account: Account, sessions: list[Session]) -> None:
                 continue
             ladder = unpack_ladder(blob_of(line.ladder))
             money = sum(take.amount for take in line.hold if kinds[take.bucket] == Kind.MONEY)
+            priced = sum(price_of_units(account, take) for take in line.hold)
             if tier_of(ladder):
                 shared[tier_of(ladder)] = shared.get(tier_of(ladder), 0) + 1
             for count in ladder.counts:
-                counted[count.key] = counted.get(count.key, 0) + (money if count.what else line.granted)
+                amount = money - (0 if count.limit >= 0 else priced) if count.what else line.granted
+                counted[count.key] = counted.get(count.key, 0) + amount
             for take in line.hold:  # on a tier money is held by its counter
                 if kinds[take.bucket] != Kind.MONEY or not tier_of(ladder):
                     held[take.bucket] = held.get(take.bucket, 0) + take.amount

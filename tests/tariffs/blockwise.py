@@ -47,15 +47,15 @@ class BlockwiseFunds:
     def blocks(self, kind: int, scope: str) -> bool:
         return False
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> int:
         assert amount >= 0
         if payer == DEBTOR:
             self._move(len(self.scopes) - 1, amount)
-            return
+            return 0
         if payer is not None:
             assert amount <= self.balances[payer]
             self._move(payer, amount)
-            return
+            return 0
         assert kind == Kind.MONEY or amount <= self.available(kind, scope)
         for at in self._paying(kind, scope):
             part = min(max(self.balances[at], 0), amount)
@@ -63,6 +63,7 @@ class BlockwiseFunds:
             amount -= part
         if amount:
             self._move(len(self.scopes) - 1, amount)
+        return 0
 
     def _move(self, at: int, amount: int) -> None:
         self.balances[at] -= amount

@@ -53,7 +53,7 @@ class HarnessFunds:
     def blocks(self, kind: int, scope: str) -> bool:
         return False
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> int:
         """From one of them, or from all in order."""
         asked = [] if payer == DEBTOR else self.payers(kind, scope) if payer is None else [payer]
         if kind == Kind.MONEY:
@@ -68,6 +68,7 @@ class HarnessFunds:
             assert kind == Kind.MONEY, "units that nobody has"
             main = [place for place in self.payers(kind, scope) if not self._buckets[place].scope]
             self._move(main[-1], amount)
+        return 0
 
     def _move(self, place: int, amount: int, exact: int = 0) -> None:
         if not amount and not exact:

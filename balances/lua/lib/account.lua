@@ -13,7 +13,7 @@ do
 local function is_older(account)
   if not account[ACCOUNT.clock] then return true end
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-    if not bucket[BUCKET.part_of] then return true end
+    if not bucket[BUCKET.rest] then return true end
   end
 end
 
@@ -28,19 +28,20 @@ local function grow(account)
     bucket[BUCKET.filled], bucket[BUCKET.bonus], bucket[BUCKET.member] = bucket[BUCKET.filled] or 0, bucket[BUCKET.bonus] or false, bucket[BUCKET.member] or ''
     bucket[BUCKET.blocker], bucket[BUCKET.hours] = bucket[BUCKET.blocker] or false, bucket[BUCKET.hours] or {}
     bucket[BUCKET.part_of] = bucket[BUCKET.part_of] or 0
+    bucket[BUCKET.price], bucket[BUCKET.per], bucket[BUCKET.rest] = bucket[BUCKET.price] or 0, bucket[BUCKET.per] or 1, bucket[BUCKET.rest] or 0
   end
 end
 
 -- What one call changes of an account, noted from here on. Time never runs backwards for an account. Nothing of it is kept
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
--- by time was cut; sums: of the session that is charged.
+-- by time was cut; sums: of the session that is charged; priced: of what was settled last, for prices of buckets.
 function open_change(account, now_ms)
   if is_older(account) then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
   return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, reauthorize = {}, short = {},
-    due_ms = 0, cuts = 0, generation = 0, sums = {} }
+    due_ms = 0, cuts = 0, generation = 0, sums = {}, priced = 0 }
 end
 
 end
@@ -122,7 +123,9 @@ function counter_values(account, ladder, with_held, at_ms, line)
       value = counter[COUNTER.window] == COUNTERWINDOW.ONCE and EXACT_MAX or 0
     end
     local held = with_held and counter[COUNTER.held] or 0
-    if held > 0 and is_cap(ladder, counter[COUNTER.key]) then held = money_held(account, line) end
+    if held > 0 and is_cap(ladder, counter[COUNTER.key]) then
+      held = money_held(account, line) - (line and funds.price_held(account, line[LINE.hold], NONE) or 0)
+    end
     values[counter[COUNTER.key]] = min(value + held, EXACT_MAX)
   end
   return values

@@ -31,7 +31,8 @@ local function note_usage(decision, ask, unit, used, suspense, total, cost, gran
     secondary = ask[ASK.secondary], unit = unit, used = used, suspense = suspense, total = total, cost = cost,
     granted = granted, result = why, flags = marks, at_ms = at_ms, tag = ladder and ladder[LADDER.tag] or '',
     terms = ladder and ladder[LADDER.terms] or '', ladder = packed or '', counters = counters or {},
-    set_aside = suspense ~= 0 and SUSPENSE.TOO_LARGE or SUSPENSE.NONE }
+    set_aside = suspense ~= 0 and SUSPENSE.TOO_LARGE or SUSPENSE.NONE, priced = decision.change.priced }
+  decision.change.priced = 0
   usages[#usages + 1] = usage
   return usage
 end

@@ -10,15 +10,16 @@ local funds = {}
 -- 2^53, and so does what is held.
 local function funds_of(account, now_ms)
   local has = 0
-  funds.blocked = false -- there is a blocker
+  funds.blocked, funds.is_priced = false, false -- there is a blocker, one with a price
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     if bucket[BUCKET.blocker] then funds.blocked = true end
+    if bucket[BUCKET.price] > 0 then funds.is_priced = true end
     if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
   end
   funds.account, funds.now_ms, funds.subscriber = account, now_ms, ''
   funds.mode, funds.used_ms, funds.taken, funds.own, funds.caps, funds.journal = OPEN, 0, {}, {}, false, {}
   funds.counted, funds.own_counted, funds.rations, funds.unlimited, funds.granting = false, false, false, false, false
-  funds.clock_ms, funds.timed, funds.sums = now_ms, false, false
+  funds.clock_ms, funds.timed, funds.sums, funds.allowed = now_ms, false, false, EXACT_MAX
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 
@@ -96,22 +97,100 @@ function summing.round_by(sums, ladder)
   if funds.sums then funds.taken[summing.EXACT] = 0 end
 end
 
+-- What the prices of buckets come to for the units that a line holds of them, and those of `more` (charging.md section 22).
+function funds.price_held(account, hold, more)
+  if not funds.is_priced then return 0 end
+  local sum = 0
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.price] > 0 then
+      local units = 0
+      for _, take in ipairs(hold) do if take[TAKE.bucket] == bucket[BUCKET.id] then units = units + take[TAKE.amount] end end
+      for _, take in ipairs(more) do if take[TAKE.bucket] == bucket[BUCKET.id] then units = units + take[TAKE.amount] end end
+      sum = sum + (muldiv(bucket[BUCKET.price], units, 0, bucket[BUCKET.per], 0))
+    end
+  end
+  return sum
+end
+
+-- Money that was taken.
+function funds.paid()
+  local sum = 0
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.kind] == KIND.MONEY then sum = sum + (funds.taken[bucket[BUCKET.id]] or 0) end
+  end
+  return sum
+end
+
+local funds_available, funds_payers, note, funds_take
+do
+
+-- What the price of a bucket comes to for these of its units, which are all that is taken: of a grant the most that it can
+-- be, else by what the bucket has paid before.
+local function price_of(bucket, units)
+  return (muldiv(bucket[BUCKET.price], units, funds.granting and 0 or bucket[BUCKET.rest], bucket[BUCKET.per], 0))
+end
+
+-- What was taken for the prices of buckets.
+function funds.priced()
+  if not funds.is_priced then return 0 end
+  local sum = 0
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.price] > 0 then sum = sum + price_of(bucket, funds.taken[bucket[BUCKET.id]] or 0) end
+  end
+  return sum
+end
+
+local function money_left(scope, mode)
+  local left = funds.allowed - funds.paid()
+  if funds.granting then
+    local free = 0
+    for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+      if pays(bucket, KIND.MONEY, scope, mode) then free = free + free_of(bucket, mode) end
+    end
+    left = min(left, free)
+  end
+  return max(left, 0)
+end
+
+-- How many of these units of a bucket with a price the money covers, and what remains of it.
+local function with_money(bucket, units, money)
+  local before = funds.taken[bucket[BUCKET.id]] or 0
+  local due, rest = price_of(bucket, before), funds.granting and 0 or bucket[BUCKET.rest]
+  local covered = muldiv(min(due + money, EXACT_MAX), bucket[BUCKET.per], 0 - rest, bucket[BUCKET.price], 1) - before
+  covered = max(min(units, covered), 0)
+  return covered, money + due - price_of(bucket, before + covered)
+end
+
+local function units_free(kind, scope, payer, mode)
+  local free, money = 0, money_left(scope, mode)
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+    if (not payer or bucket[BUCKET.id] == payer.id) and pays(bucket, kind, scope, mode) then
+      local part = free_of(bucket, mode)
+      if bucket[BUCKET.price] > 0 then part, money = with_money(bucket, part, money) end
+      free = free + part
+    end
+  end
+  return free
+end
+
 -- payer: one of funds_payers, or false for all together
-local function funds_available(kind, scope, payer)
+function funds_available(kind, scope, payer)
   if payer and payer.owes then return math.huge end -- ENDLESS of lib/ladder
   local sum, mode = 0, payer and payer.mode or funds.mode
+  if funds.is_priced and kind ~= KIND.MONEY then return min(units_free(kind, scope, payer, mode), EXACT_MAX) end
   for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
     if (not payer or bucket[BUCKET.id] == payer.id) and pays(bucket, kind, scope, mode) then
       sum = sum + free_of(bucket, mode)
     end
   end
+  if funds.is_priced and funds.granting then sum = min(sum, funds.allowed - funds.paid()) end
   sum = min(max(sum, 0), EXACT_MAX)
   if funds.sums and kind == KIND.MONEY then return summing.within(funds.sums, funds.rounded_by, sum, funds.taken[summing.EXACT]) end
   return sum
 end
 
 -- Those that may pay alone; of what was held and is not enough, those that have something free, and then the debtor
-local function funds_payers(kind, scope, owing)
+function funds_payers(kind, scope, owing)
   local payers = {}
   for _, mode in ipairs(owing and funds.mode == OWN and { OWN, OPEN } or { funds.mode }) do
     for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
@@ -122,23 +201,32 @@ local function funds_payers(kind, scope, owing)
   return payers
 end
 
-local function note(id, amount)
+function note(id, amount)
   funds.taken[id] = (funds.taken[id] or 0) + amount
   local journal = funds.journal -- flat: id, amount, id, amount ...
   local n = #journal
   journal[n + 1], journal[n + 2] = id, amount
 end
 
-local funds_take
-do
+local take_all
+
+-- Its units, and its price from money.
+local function note_with_price(bucket, scope, amount)
+  local before = funds.taken[bucket[BUCKET.id]] or 0
+  note(bucket[BUCKET.id], amount)
+  if bucket[BUCKET.price] > 0 then
+    take_all(KIND.MONEY, scope, price_of(bucket, before + amount) - price_of(bucket, before))
+  end
+end
 
 local function take_free(kind, scope, amount, mode)
   for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
     if amount == 0 then return 0 end
     if pays(bucket, kind, scope, mode) then
       local part = min(free_of(bucket, mode), amount)
+      if part > 0 and bucket[BUCKET.price] > 0 then part = with_money(bucket, part, money_left(scope, mode)) end
       if part > 0 then
-        note(bucket[BUCKET.id], part)
+        note_with_price(bucket, scope, part)
         amount = amount - part
       end
     end
@@ -146,16 +234,28 @@ local function take_free(kind, scope, amount, mode)
   return amount
 end
 
+function take_all(kind, scope, amount)
+  local left = take_free(kind, scope, amount, funds.mode)
+  if left > 0 and funds.mode == OWN then left = take_free(kind, scope, left, OPEN) end
+  if left > 0 then note(MAIN, left) end -- use that happened: the main bucket goes below zero
+end
+
+-- Returns the money that was taken besides for the prices of buckets.
 function funds_take(kind, scope, amount, payer)
   if funds.sums and kind == KIND.MONEY then
     local due = summing.due(funds.sums, funds.rounded_by, amount, funds.taken[summing.EXACT])
     note(summing.EXACT, amount)
     amount = due
   end
-  if payer then return note(payer.id, amount) end
-  local left = take_free(kind, scope, amount, funds.mode)
-  if left > 0 and funds.mode == OWN then left = take_free(kind, scope, left, OPEN) end
-  if left > 0 then note(MAIN, left) end -- use that happened: the main bucket goes below zero
+  local before = funds.priced()
+  if not payer then take_all(kind, scope, amount)
+  elseif not funds.is_priced or kind == KIND.MONEY then note(payer.id, amount)
+  else
+    for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+      if bucket[BUCKET.id] == payer.id then note_with_price(bucket, scope, amount) end
+    end
+  end
+  return funds.priced() - before
 end
 
 end
@@ -176,7 +276,7 @@ end
 local function open_funds(mode, own)
   funds.mode, funds.own, funds.taken, funds.journal, funds.caps, funds.used_ms = mode, own, {}, {}, false, 0
   funds.counted, funds.own_counted, funds.rations, funds.unlimited, funds.granting = false, false, false, false, false
-  funds.clock_ms, funds.timed, funds.sums = funds.now_ms, false, false
+  funds.clock_ms, funds.timed, funds.sums, funds.allowed = funds.now_ms, false, false, EXACT_MAX
 end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE

@@ -209,7 +209,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         short = price * blocks > available
         if short then blocks = div(available, price) end
         amount = price * blocks
-        if blocks > 0 then funds_take(kind, scope, amount, payer) end
+        if blocks > 0 then payable = payable - funds_take(kind, scope, amount, payer) end
       elseif price > 0 then
         if grant and dues[STEPDUES.ends] then
           local last = affordable(step, largest(dues, dues[STEPDUES.most] - 1) - begun, run) + 1
@@ -256,7 +256,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       local part = short and kind ~= KIND.MONEY and not single and available - amount or 0
       covered = part > 0 and div(part * block, price) or 0
       if covered > 0 then
-        funds_take(kind, scope, part, false)
+        payable = payable - funds_take(kind, scope, part, false)
         at, need, open_units = at + covered, max(need, block) - covered, max(open_units, block) - covered
         grade = grade or step[STEP.grade]
       end

@@ -25,6 +25,7 @@ end
 -- is the money of all lines that share it: `repool` leaves them what they need.
 local function release_hold(change, line)
   local account, own, granted, money = change.account, {}, line[LINE.granted], 0
+  local priced = funds.price_held(account, line[LINE.hold], NONE)
   local ladder = (granted > 0 or #line[LINE.hold] > 0) and ladder_of(line[LINE.ladder])
   local tier = ladder and tier_of(ladder) or ''
   for _, take in ipairs(line[LINE.hold]) do
@@ -47,7 +48,7 @@ local function release_hold(change, line)
     if line[LINE.due_ms] > 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] - 1 end
   end
   for _, count in ipairs(ladder and ladder[LADDER.counts] or NONE) do
-    count_usage(account, count, 0, 0, count[COUNT.what] == COUNTED.UNITS and -granted or -money)
+    count_usage(account, count, 0, 0, 0 - summing.counted(count, granted, money - priced, money))
   end
   line[LINE.hold], line[LINE.granted], line[LINE.due_ms], line[LINE.final] = {}, 0, 0, false
   return own, granted
@@ -119,9 +120,10 @@ local function hold(change, line, takes, units, ladder, packed, at_ms, due_ms)
     if bucket_of(account, take[TAKE.bucket])[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
   end
   local tier, counter = tier_of(ladder), nil
+  local priced = funds.price_held(account, line[LINE.hold], takes) - funds.price_held(account, line[LINE.hold], NONE)
   for _, count in ipairs(ladder[LADDER.counts]) do
     if count[COUNT.key] == tier then counter = counter_made(account, count) end
-    count_usage(account, count, at_ms, 0, count[COUNT.what] == COUNTED.UNITS and units or money)
+    count_usage(account, count, at_ms, 0, summing.counted(count, units, money - priced, money))
   end
   if counter and line[LINE.due_ms] == 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] + 1 end
   for _, take in ipairs(takes) do
@@ -150,6 +152,9 @@ local function debit(change, takes, index, before)
   for _, take in ipairs(takes) do
     local bucket = bucket_of(change.account, take[TAKE.bucket])
     begin_use(change, bucket)
+    if bucket[BUCKET.price] > 0 then
+      _, bucket[BUCKET.rest] = muldiv(bucket[BUCKET.price], take[TAKE.amount], bucket[BUCKET.rest], bucket[BUCKET.per], 0)
+    end
     post_entry(change, bucket, -take[TAKE.amount], COUNTERACCOUNT.REVENUE, 'usage', index, before)
     if bucket[BUCKET.kind] == KIND.MONEY then before = before + take[TAKE.amount] end
   end
@@ -205,8 +210,10 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
   local values = counter_values(account, ladder, false, from_ms)
   local sums, most = change.sums, payable(account, line)
   summing.round_by(sums, ladder)
+  funds.allowed = most
   local covered, exact = climb(ladder, line, within, values, from_ms, ms, false, nil, summing.within(sums, ladder, most))
-  local cost = summing.due(sums, ladder, exact)
+  local due = summing.due(sums, ladder, exact)
+  local cost = due + funds.priced()
   summing.add(sums, ladder, exact)
   local takes = pay_from(own)
   if used > within and covered == within then
@@ -221,11 +228,14 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
       values[count[COUNT.key]] = min(value, EXACT_MAX)
     end
     summing.round_by(sums, ladder)
+    funds.allowed = most
     local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil,
       summing.within(sums, ladder, most - cost))
-    covered, exact, cost, takes = covered + more, exact + extra, cost + summing.due(sums, ladder, extra), funds_takes()
+    covered, exact, due, takes = covered + more, exact + extra, due + summing.due(sums, ladder, extra), funds_takes()
+    cost = due + funds.priced()
     summing.add(sums, ladder, extra)
   end
+  change.priced = funds.priced()
   debit(change, takes, index, line[LINE.debited])
   for _, count in ipairs(ladder[LADDER.counts]) do
     count_usage(account, count, from_ms, summing.counted(count, covered, exact, cost), 0)

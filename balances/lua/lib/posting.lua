@@ -66,7 +66,7 @@ end
 local function refusal_of_move(change, bucket, amount, own_only, keeps_held, permits_debt)
   local account, is_main = change.account, bucket[BUCKET.id] == MAIN
   local free = bucket[BUCKET.amount] - bucket[BUCKET.held] + amount
-  if amount < 0 and own_only and bucket[BUCKET.bonus] then return RESULT.CREDIT_LIMIT end
+  if amount < 0 and own_only and (bucket[BUCKET.bonus] or bucket[BUCKET.price] > 0) then return RESULT.CREDIT_LIMIT end
   if amount < 0 and (own_only or not is_main) and free < 0 then return RESULT.CREDIT_LIMIT end
   keeps_held = keeps_held and not (permits_debt and bucket[BUCKET.held] == 0)
   if amount < 0 and keeps_held and is_main and free + account[ACCOUNT.credit_limit] < 0 then return RESULT.CREDIT_LIMIT end

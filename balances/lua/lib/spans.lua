@@ -127,15 +127,18 @@ local function climb_piece(change, ladder, line, units, values, at_ms, ms, grant
     left_units, left_money = limits_left(change.account, ladder)
     units, most = min(units, left_units), min(most or ENDLESS, left_money)
   end
+  local priced = funds.priced()
+  if funds.is_priced then funds.allowed = most and min(most + funds.paid(), EXACT_MAX) or EXACT_MAX end
   if (ladder[LADDER.sum_to] or 0) == 0 then
-    local covered, cost, found = climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
+    local covered, exact, found = climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
+    local cost = exact + funds.priced() - priced
     if limited then add_limited(taken, ladder, covered, cost) end
-    return covered, cost, found, cost
+    return covered, cost, found, exact
   end
   summing.round_by(sums, ladder)
   if not grant then most = most or EXACT_MAX end
   local covered, exact, found = climb(ladder, line, units, values, at_ms, ms, grant, grade, most and summing.within(sums, ladder, most))
-  local cost = summing.due(sums, ladder, exact)
+  local cost = summing.due(sums, ladder, exact) + funds.priced() - priced
   summing.add(sums, ladder, exact)
   if limited then add_limited(taken, ladder, covered, cost) end
   return covered, cost, found, exact
@@ -149,7 +152,7 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
   funds.used_ms, funds.granting, funds.clock_ms, funds.timed = ms > 0 and at_ms or 0, grant, at_ms, ms > 0
   lapse_ahead(line, at_ms)
   funds.sums = false
-  if ms == 0 and not (grant and is_limited(ladder)) and (ladder[LADDER.sum_to] or 0) == 0 then
+  if ms == 0 and not funds.is_priced and not (grant and is_limited(ladder)) and (ladder[LADDER.sum_to] or 0) == 0 then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
     return climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
   end

@@ -11,8 +11,8 @@
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
--- @fields ACCOUNT 21 BUCKET 16 COUNTER 9 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 29 LINE 25 TAKE 2 ANSWER 6 RECORD 30
--- @fields ENTRY 11 USAGE 18 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
+-- @fields ACCOUNT 21 BUCKET 19 COUNTER 9 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 29 LINE 25 TAKE 2 ANSWER 6 RECORD 30
+-- @fields ENTRY 11 USAGE 19 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
 -- @use lib/facts
@@ -66,7 +66,7 @@ local function price_of(packed)
       and step[STEP.until_ms] == 0 and not step[STEP.stop] and step[STEP.grade] == '' and not step[STEP.single]
       and step[STEP.ends_ms] == 0
     price = is_one and { step[STEP.block], step[STEP.price], step[STEP.per], step[STEP.rounding],
-      ladder[LADDER.terms], pack(ladder[LADDER.tag]), pack(ladder[LADDER.terms], packed) .. '\144\0\0\255', pack(packed) }
+      ladder[LADDER.terms], pack(ladder[LADDER.tag]), pack(ladder[LADDER.terms], packed) .. '\144\0\0\255\0', pack(packed) }
     if prices_kept >= LADDERS_KEPT then prices, prices_kept = {}, 0 end
     prices[packed], prices_kept = price, prices_kept + 1
   end
@@ -146,9 +146,9 @@ local function read_account(packed, now_ms, profile_rev, service)
     local after, has, holds = read(packed, 2, from)
     if bucket == MAIN and sub(packed, after + 1, after + #PLAIN) == PLAIN then
       amount_at, held_at, amount, held = from, after, has, holds
-      at = read(packed, 6, after + #PLAIN)
+      at = read(packed, 9, after + #PLAIN)
     else
-      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 12, after)
+      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 15, after)
       if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
       if kind == KIND.MONEY then
         if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end

@@ -36,6 +36,16 @@ class NaiveBucket:
     """Seconds of each day, on a clock that is never moved."""
     late_ms: int = 0
     """Of the request that is served: its hours are those of when it was sent."""
+    price: int = 0
+    """What `per` of its units cost besides (charging.md 22)."""
+    per: int = 1
+    paid: int = 0
+    """Units that it has paid use with since it was made."""
+
+    def due(self, units: int, *, granted: bool) -> int:
+        """`All units that it has ever paid cost their price, rounded up once`; a grant may be used from any place on."""
+        before = 0 if granted else self.paid
+        return -(-self.price * (before + units) // self.per) - -(-self.price * before // self.per)
 
     def valid(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and not self.over(at_ms)
@@ -127,6 +137,8 @@ class Takeable(BlockwiseFunds):
             for bucket, amount in self.parts
             if bucket.id in ids and payer in (None, bucket.id)
         ]
+        if kind != Kind.MONEY and any(bucket.price for bucket, _ in self.parts):
+            return self._units_there(kind, ids, scope, payer)
         limit = self.limit if MAIN in ids else 0
         there_is = max(sum(lefts) + (limit if kind == Kind.MONEY else 0), 0)
         if kind != Kind.MONEY or self.spending is None:
@@ -134,9 +146,40 @@ class Takeable(BlockwiseFunds):
         spent = sum(self.taken.get(bucket.id, 0) for bucket, _ in self.parts if bucket.kind == Kind.MONEY)
         return max(min(there_is, self.spending - spent), 0)
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def _units_there(self, kind: int, ids: Sequence[int], scope: str, payer: int | None) -> int:
+        """One after the other, unit by unit as long as money covers what they cost."""
+        trial, there_is = self.copy(), 0
+        trial.granting, trial.behind = self.granting, self.behind
+        for one in ids:
+            if payer in (None, one):
+                there_is += trial._take_of(one, scope, None)
+        return there_is
+
+    def _take_of(self, one: int, scope: str, wanted: int | None) -> int:
+        """Units of a bucket, with their price from money; as many as there are, or as are wanted. Returns how many."""
+        bucket, most = next(part for part in self.parts if part[0].id == one)
+        units = max(self._left(bucket, most), 0)
+        units = units if wanted is None else min(units, wanted)
+        if bucket.price:
+            before = self.taken.get(one, 0)
+            there_is = self.available(Kind.MONEY, scope)
+
+            def more(units: int) -> int:
+                at = bucket.due(before + units, granted=self.granting)
+                return at - bucket.due(before, granted=self.granting)
+
+            while self.granting and units and more(units) > there_is:
+                units -= 1
+            self.take(Kind.MONEY, scope, more(units))
+        self._move(one, units)
+        return units
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> int:
         assert payer is None
         for one in self.payers(kind, scope, owing=False):
+            if kind != Kind.MONEY:
+                amount -= self._take_of(one, scope, amount)
+                continue
             bucket, most = next(part for part in self.parts if part[0].id == one)
             below = self.limit if bucket.id == MAIN else 0
             part = min(max(self._left(bucket, most) + below, 0), amount)
@@ -145,6 +188,12 @@ class Takeable(BlockwiseFunds):
         if amount:
             assert kind == Kind.MONEY
             self._move(MAIN, amount)  # `only the main money bucket may go below zero`
+        return 0
+
+    def priced(self) -> int:
+        """Money that was taken for prices of buckets."""
+        found = ((bucket, self.taken.get(bucket.id, 0)) for bucket, _ in self.parts if bucket.price)
+        return sum(bucket.due(units, granted=self.granting) for bucket, units in found)
 
     def _move(self, bucket: int, amount: int) -> None:
         if amount:
@@ -288,6 +337,8 @@ class NaiveAccount:
                     scope=one.scope,
                     blocker=one.blocker,
                     hours=next(((of.from_s, of.until_s) for of in one.hours), None),
+                    price=one.price,
+                    per=one.per,
                 ).id
             self.move(of, one.amount, one.counter_account)
             if one.amount > 0 and (one.bucket == -1 or one.counter_account == "top-up"):

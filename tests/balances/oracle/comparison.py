@@ -378,10 +378,12 @@ class Comparison:
             blocker=bonus.blocker,
             hours=hours,
         )
+        if bonus.kind != Kind.MONEY:
+            made.price, made.per = bonus.price
         if bonus.kind == Kind.MONEY or not bonus.money:
             return self._post([made])
         # `Where it blocks, its money does.`
-        part = msgspec.structs.replace(made, kind=Kind.MONEY, amount=bonus.money, is_part=True)
+        part = msgspec.structs.replace(made, kind=Kind.MONEY, amount=bonus.money, price=0, per=1, is_part=True)
         return self._post([msgspec.structs.replace(made, blocker=False), part])
 
     def _block(self, blocking: Blocking) -> None:

@@ -104,6 +104,8 @@ class NaiveLine:
     due_ms: int = 0
     since_ms: int = 0
     """When what it holds was granted."""
+    priced: int = 0
+    """Of what is settled, for prices of buckets."""
     held: bool = False
     """Something was granted to it once: `a report is settled with the ladder stored with its hold`."""
 
@@ -150,11 +152,13 @@ class NaiveLine:
             self._pay(within, at_ms, account, within=True)
             self._pay(units - within, at_ms, account, within=False)
         self.granted -= within
+        priced, self.priced = self.priced, 0
         came_to = walk.cost - before
         cost = came_to
         if self.ladder.sum_to:
             sums[rounding] = sums.get(rounding, 0) + came_to
             cost = multiple(sums[rounding], *rounding) - multiple(sums[rounding] - came_to, *rounding)
+        cost += priced
         for count in self.ladder.counts:
             counters.setdefault(count.key, NaiveCounter()).used += counts(count, units, came_to, cost)
         return cost
@@ -168,8 +172,10 @@ class NaiveLine:
         walk.at_ms, walk.ms_per_unit = at_ms - walk.used * each, each
         walk.funds = self._takeable(at_ms, account, within=within)
         walk.use(units)
+        self.priced += walk.funds.priced()
         for bucket, amount in walk.funds.taken.items():
             account.move(bucket, -amount, "revenue")
+            account.bucket(bucket).paid += amount
             left = max(self.hold.get(bucket, 0) - amount, 0)
             self.hold[bucket] = left
 

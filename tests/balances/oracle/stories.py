@@ -103,6 +103,8 @@ class Bonus:
     """Minutes from when the story begins."""
     money: int = 0
     """Of units: in the same bucket."""
+    price: tuple[int, int] = (0, 1)
+    """Of units: what so many of them cost besides."""
 
 
 @dataclass(frozen=True)
@@ -319,6 +321,7 @@ def bonuses(kinds: tuple[int, ...]) -> st.SearchStrategy[Bonus]:
         st.sampled_from((False, False, True)),
         st.sampled_from((None, None, None, (0, 3), (2, 9), (5, 60))),
         st.sampled_from((0, 0, 1, 40)),
+        st.sampled_from(((0, 1), (0, 1), (1, 1), (3, 7), (2, 1), (7, 60))),
     )
 
 

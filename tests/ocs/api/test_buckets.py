@@ -224,3 +224,28 @@ async def test_units_and_money_come_in_by_an_import(harness: ApiHarness) -> None
         line = {"account": {"id": "a2", "currency": "EUR", "buckets": [wrong]}}
         refused = await harness.call("POST", "/v1/import", msgspec.json.encode(line), **headers)
         assert why in refused.text, refused.text
+
+
+async def test_a_bucket_with_a_price_takes_units_and_money(one: ApiHarness) -> None:
+    """By the megabyte, at half of what the list says; `price` and `per` are shown, exported and explained."""
+    priced = {"kind": "octets", "scope": ["data"], "price": "0.005", "per": MB}
+    early = await one.top_up(str(2 * MB), **priced)
+    assert (early.status_code, "format 3" in early.text) == (409, True)  # an older process would give it away
+    await one.pool.execute("UPDATE store SET format = 3")
+    assert (await one.top_up(str(2 * MB), **priced)).status_code == 201
+    package = await bucket(one)
+    assert (package["price"], package["per"]) == ("0.005", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"kind": "money", "price": "1.00"}, "price"),
+        ({"kind": "octets", "price": "1.00", "per": 0}, "per"),
+        ({"kind": "octets", "price": "67.108865", "per": 2}, "per"),
+    ],
+    ids=["money has none", "for nothing", "too fine"],
+)
+async def test_prices_that_cannot_be(one: ApiHarness, options: dict[str, Any], field: str) -> None:
+    refused = await one.top_up("1", **options)
+    assert (refused.status_code, field in refused.text) == (422, True), refused.text
