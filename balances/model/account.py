@@ -107,7 +107,9 @@ class AccountChange:
         priced = [bucket for bucket in self.account.buckets if bucket.price]
         if not priced:
             return 0
-        units = {bucket.id: sum(take.amount for take in (*line.hold, *more) if take.bucket == bucket.id) for bucket in priced}
+        units = {
+            bucket.id: sum(take.amount for take in (*line.hold, *more) if take.bucket == bucket.id) for bucket in priced
+        }
         return sum(muldiv(one.price, units[one.id], 0, one.per, Rounding.UP)[0] for one in priced)
 
     def counter_made(self, count: Count) -> Counter:

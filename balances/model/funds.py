@@ -144,8 +144,8 @@ class AccountFunds:
         return sum(self.taken.get(one.id, 0) for one in self.account.buckets if one.kind == Kind.MONEY)
 
     def price_of(self, bucket: Bucket, units: int) -> int:
-        """What the price of a bucket comes to for these of its units, which are all that is taken: of a grant the most that
-        it can be, else by what the bucket has paid before."""
+        """What the price of a bucket comes to for these of its units, which are all that is taken: of a grant the most
+        that it can be, else by what the bucket has paid before."""
         return muldiv(bucket.price, units, 0 if self.granting else bucket.rest, bucket.per, Rounding.UP)[0]
 
     def priced(self) -> int:

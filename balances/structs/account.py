@@ -109,8 +109,8 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     part_of: int = 0
     """The bucket of units whose money it is (charging.md section 22); 0: it is a bucket by itself."""
     price: int = 0
-    """Of units: what `per` of them cost besides, micro-units (charging.md section 22); 0: nothing. In accounts of stored
-    format 3 only."""
+    """Of units: what `per` of them cost besides, micro-units (charging.md section 22); 0: nothing. Only in a store that
+    is written in format 3."""
     per: int = 1
     rest: int = 0
     """What rounding has charged too much of all units it has paid, in 1/per micro-units: not above 0."""

@@ -69,7 +69,9 @@ def _recorded(pieces: Iterable[UsagePiece]) -> Iterable[Recorded]:
     for piece in pieces:
         units = [(paid.kind, paid.bucket, -paid.amount) for paid in piece.paid if paid.kind != Kind.MONEY]
         ladder = unpack_ladder(piece.ladder) if piece.ladder else None
-        yield Recorded(piece.unit, piece.used, piece.total, piece.at_ms, piece.cost - piece.priced, ladder, piece.counters, units)
+        yield Recorded(
+            piece.unit, piece.used, piece.total, piece.at_ms, piece.cost - piece.priced, ladder, piece.counters, units
+        )
 
 
 def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> schema.PieceExplained:

@@ -9,6 +9,7 @@ from balances.ledger.formats import PRICED, stored_format
 from ocs.backoffice.errors import Conflict, Invalid
 from tariffs.units import PER_MAX
 
+
 def reduced(price: int, per: int, field: str = "per") -> tuple[int, int]:
     """The same price in its lowest terms, as it is charged exactly; Invalid where it is too fine for that.
 

@@ -29,9 +29,7 @@ def newer_build(home: Path) -> Path:
     """Where its sources are."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
-    _changed(
-        home / "balances/structs/blob.py", f"READS: Final = {READS}", f"READS: Final = {(*READS, NEXT)}"
-    )
+    _changed(home / "balances/structs/blob.py", f"READS: Final = {READS}", f"READS: Final = {(*READS, NEXT)}")
     account = home / "balances/structs/account.py"
     account.write_text(account.read_text().rstrip("\n") + "\n    postings: int = 0\n")  # its last class is Account
     _changed(

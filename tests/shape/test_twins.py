@@ -52,6 +52,7 @@ OTHERWISE = {
         "funds_block": "AccountFunds.blocks",
         "funds_available": "AccountFunds.available",
         "funds_payers": "AccountFunds.payers",
+        "price_held": "AccountChange.price_held",
         "funds_take": "AccountFunds.take",
         "funds_mark": "AccountFunds.mark",
         "funds_undo": "AccountFunds.undo",

@@ -43,7 +43,7 @@ class NaiveBucket:
     """Units that it has paid use with since it was made."""
 
     def due(self, units: int, *, granted: bool) -> int:
-        """`All units that it has ever paid cost their price, rounded up once`; a grant may be used from any place on."""
+        """`All units that it has ever paid cost their price, rounded up once`; a grant may be used anywhere."""
         before = 0 if granted else self.paid
         return -(-self.price * (before + units) // self.per) - -(-self.price * before // self.per)
 
