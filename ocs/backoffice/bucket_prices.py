@@ -11,18 +11,25 @@ from tariffs.units import PER_MAX
 
 
 def reduced(price: int, per: int, field: str = "per") -> tuple[int, int]:
-    """The same price in its lowest terms, as it is charged exactly; Invalid where it is too fine for that.
+    """The same price, in lower terms where as it is written it cannot be charged exactly; Invalid where no terms can.
 
     price:  micro-units; 0: there is none
     per:    for so many units
     """
     if not price:
         return 0, 1
+    if _is_exact(price, per):
+        return price, per
     common = gcd(price, per)
     price, per = price // common, per // common
-    if per > PER_MAX or (per > 1 and price > PER_MAX):
+    if not _is_exact(price, per):
         raise Invalid(field, f"price and units of which, without common factors, neither is above {PER_MAX}")
     return price, per
+
+
+def _is_exact(price: int, per: int) -> bool:
+    """As of the price of a step (check_ladder of tariffs/ladder.py)."""
+    return per <= PER_MAX and (per == 1 or price <= PER_MAX)
 
 
 async def check_prices_kept(pool: Any) -> None:

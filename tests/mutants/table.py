@@ -442,6 +442,30 @@ MUTANTS: Final = (
             _twin("refund", '"refund", len(change.usages), left)', '"refund", len(change.usages), 0)'),
         ),
         _rules("tax_rounding"),
+        "price-of-a-bucket-rounded-each-time",
+        "Each report rounds the price of a bucket anew: a session that is cut costs more.",
+        (
+            _lua(
+                "lib/funds",
+                "return (muldiv(bucket[BUCKET.price], units, funds.granting and 0 or bucket[BUCKET.rest],",
+                "return (muldiv(bucket[BUCKET.price], units, 0,",
+            ),
+            _twin("funds", "units, 0 if self.granting else bucket.rest, bucket.per", "units, 0, bucket.per"),
+        ),
+        _rules("priced_buckets"),
+    ),
+    Mutant(
+        "units-leave-without-their-price",
+        "Units of a bucket with a price are transferred to where they cost nothing.",
+        (
+            _lua(
+                "lib/posting",
+                "own_only and (bucket[BUCKET.bonus] or bucket[BUCKET.price] > 0) then",
+                "own_only and bucket[BUCKET.bonus] then",
+            ),
+            _twin("posting", "own_only and (bucket.bonus or bucket.price):", "own_only and bucket.bonus:"),
+        ),
+        _rules("priced_buckets"),
     ),
     Mutant(
         "session-sum-forgotten",

@@ -227,14 +227,20 @@ async def test_units_and_money_come_in_by_an_import(harness: ApiHarness) -> None
 
 
 async def test_a_bucket_with_a_price_takes_units_and_money(one: ApiHarness) -> None:
-    """By the megabyte, at half of what the list says; `price` and `per` are shown, exported and explained."""
+    """By the megabyte, at half of what the list says."""
     priced: dict[str, Any] = {"kind": "octets", "scope": ["data"], "price": "0.005", "per": MB}
     early = await one.top_up(str(2 * MB), **priced)
     assert (early.status_code, "format 3" in early.text) == (409, True)  # an older process would give it away
     await one.pool.execute("UPDATE store SET format = 3")
     assert (await one.top_up(str(2 * MB), **priced)).status_code == 201
     package = await bucket(one)
-    assert (package["price"], package["per"]) == ("0.005", 1)
+    assert (package["price"], package["per"]) == ("0.005", MB)
+    begun = (await one.charge(ccr(I, **lines(mscc(10, ask={"cc_total_octets": 2 * MB}))))).lines[0]
+    assert begun.granted is not None
+    assert begun.granted.octets == 2 * MB
+    await one.charge(ccr(U, cc_request_number=1, **lines(mscc(10, used={"cc_total_octets": 2 * MB}))))
+    shown = (await one.call("GET", "/v1/accounts/a1")).json()
+    assert (shown["balance"], (await bucket(one))["amount"]) == ("9.99", "0")
 
 
 @pytest.mark.parametrize(
