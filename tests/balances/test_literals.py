@@ -23,7 +23,10 @@ STEADY = resources.files("balances").joinpath("lua/lib/steady.lua").read_text()
             "COUNTER{ key = k, used = 0, held = 0, pool = { TAKE{ bucket = 1, amount = 2 } } }",
             "{ k, 0, 0, 0, 0, 0, { { 1, 2 } }, 0, 0 }",
         ),
-        ("BUCKET{ id = 1, kind = 0, amount = 9 }", "{ 1, 0, 9, 0, 100, 0, 0, {}, '', 0, 0, false, '', false, {}, 0 }"),
+        (
+            "BUCKET{ id = 1, kind = 0, amount = 9 }",
+            "{ 1, 0, 9, 0, 100, 0, 0, {}, '', 0, 0, false, '', false, {}, 0, 0, 1, 0 }",
+        ),
         ("line[LINE.total]", "line[LINE.total]"),
     ],
 )

@@ -442,6 +442,8 @@ MUTANTS: Final = (
             _twin("refund", '"refund", len(change.usages), left)', '"refund", len(change.usages), 0)'),
         ),
         _rules("tax_rounding"),
+    ),
+    Mutant(
         "price-of-a-bucket-rounded-each-time",
         "Each report rounds the price of a bucket anew: a session that is cut costs more.",
         (
