@@ -4,7 +4,8 @@ depend on (charging.md section 9).
 Money is turned back in proportion to what is given back of what is left; units with the last part, where nothing but
 money paid them. What earlier refunds turned back is never turned back again, and what was corrected by rating again is
 not turned back at all. A limit counted what was charged, a counter that prices depend on what the use came to before
-its session was rounded.
+its session was rounded,
+and without prices of buckets (section 22).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Turning(NamedTuple):
 # entry what that one paid, and the units where it alone did.
 _COUNTED: Final = """
     SELECT l.packed, u.limits::text AS limits, array_agg(u.at_ms ORDER BY u.at_ms) AS at_ms,
-        array_agg(u.cost ORDER BY u.at_ms) AS cost, array_agg(COALESCE(u.exact, u.cost) ORDER BY u.at_ms) AS exact,
+        array_agg(u.cost ORDER BY u.at_ms) AS cost,
+        array_agg(COALESCE(u.exact, u.cost - u.priced) ORDER BY u.at_ms) AS exact,
         array_agg(LEAST(GREATEST(paid.named - paid.corrected, 0), paid.named)::bigint ORDER BY u.at_ms) AS paid,
         array_agg(CASE WHEN paid.alone IS NOT FALSE THEN u.used ELSE 0 END ORDER BY u.at_ms) AS used
     FROM usage_records u JOIN ladders l ON l.hash = u.ladder CROSS JOIN LATERAL (
@@ -103,7 +105,7 @@ async def _left(pg: Any, turning: Turning, seq: int | None) -> dict[tuple[str, i
 
 
 def _exact(row: Mapping[str, Any]) -> list[int]:
-    """Before its session was rounded: of what was paid and not corrected."""
+    """What the tariff came to before its session was rounded, of what was paid and not corrected."""
     each = zip(row["exact"], row["paid"], row["cost"], strict=True)
     return [share(exact, paid, cost) if cost else exact for exact, paid, cost in each]
 

@@ -139,6 +139,15 @@ class AccountFunds:
             return money
         return self._sums.within(self._ladder, money, self.taken[EXACT])
 
+    def payable(self, sums: SessionSums, ladder: Ladder, most: int) -> int:
+        """What a line may come to so that it is charged at most `most` with the prices of buckets. Where its session is
+        rounded these may shift what it comes to against the multiples: one of them is kept free."""
+        return sums.within(ladder, max(most - (ladder.sum_to if self.is_priced else 0), 0))
+
+    def asks_money(self, kind: int, scope: str) -> bool:
+        """Whether a bucket that may pay has a price, so that what it pays asks for money too."""
+        return any(bucket.price for bucket in self.paying(kind, scope, Mode.OPEN))
+
     def paid(self) -> int:
         """Money that was taken."""
         return sum(self.taken.get(one.id, 0) for one in self.account.buckets if one.kind == Kind.MONEY)

@@ -169,6 +169,8 @@ class Granting:
         funds.granting, funds.clock_ms = True, self._event_ms
         for step in unpack_ladder(one.priced_by.ladder).steps:
             paying += funds.paying(step.kind, step.scope, Mode.OPEN)
+            if funds.asks_money(step.kind, step.scope):
+                paying += funds.paying(Kind.MONEY, step.scope, Mode.OPEN)
             if funds.blocks(step.kind, step.scope):
                 break
         for bucket in change.account.buckets:

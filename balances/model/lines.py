@@ -213,7 +213,7 @@ def settle(
     values = change.counter_values(ladder, with_held=False, at_ms=from_ms)
     sums, most = change.sums, payable(change, line)
     funds.round_by(sums, ladder)
-    may, funds.allowed = sums.within(ladder, most), most
+    may, funds.allowed = funds.payable(sums, ladder, most), most
     done = climb(ladder, line, within, values, funds, at_ms=from_ms, ms_per_unit=ms, grant=False, most=may)
     exact, covered = done.cost, done.units
     due = sums.due(ladder, exact)
@@ -242,7 +242,7 @@ def settle(
             at_ms=from_ms + within * ms,
             ms_per_unit=ms,
             grant=False,
-            most=sums.within(ladder, most - cost),
+            most=funds.payable(sums, ladder, most - cost),
         )
         due += sums.due(ladder, done.cost)
         cost, exact, covered = due + funds.priced(), exact + done.cost, covered + done.units

@@ -45,6 +45,24 @@ def test_several_lines_at_once(story: Story) -> None:
     Comparison(TwinAlone(), story).tell()
 
 
+@given(stories(groups=(10,), lines_max=1, priced=True))
+@some(80)
+def test_volume_of_packages_with_a_price(story: Story) -> None:
+    Comparison(TwinAlone(), story).tell()
+
+
+@given(stories(groups=(30,), lines_max=1, priced=True))
+@some(30)
+def test_time_of_packages_with_a_price(story: Story) -> None:
+    Comparison(TwinAlone(), story).tell()
+
+
+@given(stories(groups=(10, 20), lines_max=2, priced=True))
+@some(40)
+def test_lines_that_share_packages_with_a_price(story: Story) -> None:
+    Comparison(TwinAlone(), story).tell()
+
+
 @given(nas_stories())
 @some(80)
 def test_sessions_that_their_client_runs(story: Story) -> None:

@@ -259,8 +259,8 @@ MUTANTS: Final = (
         "pays-out-bonus",
         "Bonus money is paid out.",
         (
-            _lua("lib/posting", "if amount < 0 and own_only and bucket[BUCKET.bonus] then", "if false then"),
-            _twin("posting", "if amount < 0 and own_only and bucket.bonus:", "if False:"),
+            _lua("lib/posting", "own_only and (bucket[BUCKET.bonus] or bucket[BUCKET.price] > 0) then", "false then"),
+            _twin("posting", "own_only and (bucket.bonus or bucket.price):", "False:"),
         ),
         ("tests/balances/rules",),
     ),

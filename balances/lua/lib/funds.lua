@@ -97,6 +97,13 @@ function summing.round_by(sums, ladder)
   if funds.sums then funds.taken[summing.EXACT] = 0 end
 end
 
+-- What a line may come to so that it is charged at most `most` with the prices of buckets. Where its session is rounded these
+-- may shift what it comes to against the multiples: one of them is kept free.
+function funds.payable(sums, ladder, most)
+  local spare = funds.is_priced and ladder[LADDER.sum_to] or 0
+  return summing.within(sums, ladder, max(most - spare, 0))
+end
+
 -- What the prices of buckets come to for the units that a line holds of them, and those of `more` (charging.md section 22).
 function funds.price_held(account, hold, more)
   if not funds.is_priced then return 0 end
@@ -110,6 +117,15 @@ function funds.price_held(account, hold, more)
     end
   end
   return sum
+end
+
+-- Whether a bucket that may pay has a price, so that what it pays asks for money too.
+function funds.asks_money(kind, scope)
+  if not funds.is_priced then return false end
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.price] > 0 and pays(bucket, kind, scope, OPEN) then return true end
+  end
+  return false
 end
 
 -- Money that was taken.

@@ -281,13 +281,14 @@ end
 -- Buckets that could pay this line, of which something is held, or limits (charging.md 5: whom RAR goes to)
 local function note_short(change, one, event_ms)
   if is_stopped(change, one, event_ms) then return note_limits(change, one) end
-  local short = change.short
+  local short, steps = change.short, ladder_of(one[PRICED_BY])[LADDER.steps]
   funds.used_ms, funds.granting, funds.clock_ms = 0, true, event_ms
   for _, bucket in ipairs(change.account[ACCOUNT.buckets]) do
     local noted = bucket[BUCKET.held] <= 0
     for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
-    for _, step in ipairs(ladder_of(one[PRICED_BY])[LADDER.steps]) do
-      if not noted and pays(bucket, step[STEP.kind], step[STEP.scope], OPEN) then
+    for _, step in ipairs(steps) do
+      if not noted and (pays(bucket, step[STEP.kind], step[STEP.scope], OPEN)
+          or (funds.asks_money(step[STEP.kind], step[STEP.scope]) and pays(bucket, KIND.MONEY, step[STEP.scope], OPEN))) then
         short[#short + 1], noted = SHORT{ bucket = bucket[BUCKET.id], kind = bucket[BUCKET.kind] }, true
       end
       if funds_block(step[STEP.kind], step[STEP.scope]) then break end

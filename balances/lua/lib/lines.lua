@@ -211,7 +211,7 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
   local sums, most = change.sums, payable(account, line)
   summing.round_by(sums, ladder)
   funds.allowed = most
-  local covered, exact = climb(ladder, line, within, values, from_ms, ms, false, nil, summing.within(sums, ladder, most))
+  local covered, exact = climb(ladder, line, within, values, from_ms, ms, false, nil, funds.payable(sums, ladder, most))
   local due = summing.due(sums, ladder, exact)
   local cost = due + funds.priced()
   summing.add(sums, ladder, exact)
@@ -230,7 +230,7 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
     summing.round_by(sums, ladder)
     funds.allowed = most
     local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil,
-      summing.within(sums, ladder, most - cost))
+      funds.payable(sums, ladder, most - cost))
     covered, exact, due, takes = covered + more, exact + extra, due + summing.due(sums, ladder, extra), funds_takes()
     cost = due + funds.priced()
     summing.add(sums, ladder, extra)

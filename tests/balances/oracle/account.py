@@ -5,6 +5,7 @@ Written from charging.md 5 and 7. What is held is never stored: it is added up f
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ class NaiveBucket:
         """`All units that it has ever paid cost their price, rounded up once`; a grant may be used anywhere."""
         before = 0 if granted else self.paid
         return -(-self.price * (before + units) // self.per) - -(-self.price * before // self.per)
+
+    def most_due(self, units: int) -> int:
+        """What is held for the price of units that are granted."""
+        return self.due(units, granted=True)
 
     def valid(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and not self.over(at_ms)
@@ -168,8 +173,8 @@ class Takeable(BlockwiseFunds):
                 at = bucket.due(before + units, granted=self.granting)
                 return at - bucket.due(before, granted=self.granting)
 
-            while self.granting and units and more(units) > there_is:
-                units -= 1
+            if self.granting:  # as many as it covers: more units never cost less
+                units = bisect.bisect_right(range(units + 1), there_is, key=more) - 1
             self.take(Kind.MONEY, scope, more(units))
         self._move(one, units)
         return units
@@ -317,6 +322,8 @@ class NaiveAccount:
                 continue
             after[one.bucket] += one.amount
             held = self.held_of(one.bucket)
+            if own_only and one.amount < 0 and self.bucket(one.bucket).price:
+                return False  # `units of such a bucket are not transferred`
             if one.bucket != MAIN or own_only:
                 if one.amount < 0 and after[one.bucket] < held:
                     return False

@@ -15,9 +15,8 @@ from balances.structs.charge import Action, Charge, Result
 from tariffs.ladder import Counted
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount, Takeable
-from tests.balances.oracle.line import LineWalk, NaiveCounter, NaiveLine, counts
+from tests.balances.oracle.line import LineWalk, NaiveLine
 from tests.balances.oracle.sessions import BARRED, NaiveAnswer, NaiveOutcome, NaiveSessions, ladder_of
-from tests.tariffs.blockwise import multiple
 
 
 @dataclass
@@ -92,17 +91,21 @@ class NaiveEvents:
             if got == 0 or (ask.whole and got < wish):
                 said.result = Result.CREDIT_LIMIT
             else:
-                for bucket, amount in walk.funds.taken.items():
-                    self.account.move(bucket, -amount, "revenue")
-                    purchase.paid.append([bucket, amount])
-                cost = multiple(walk.cost, ladder.sum_to, ladder.sum_rounding)
-                said.granted, said.cost, purchase.units = got, cost, got
-                for count in ladder.counts:
-                    counter = self.sessions.counters.setdefault(count.key, NaiveCounter())
-                    raised = counts(count, got, walk.cost, cost)
-                    counter.used += raised
-                    purchase.counted.append([count.key, count.what, raised])
+                self._pay(charge, line, walk, got, purchase)
+                said.granted, said.cost = got, purchase.cost(self.account)
         return NaiveAnswer(said.result, [said], said.cost, said.result == Result.OK)
+
+    def _pay(self, charge: Charge, line: NaiveLine, walk: LineWalk, got: int, purchase: Purchase) -> None:
+        """It is used at once, so it is charged as a report is, from what was granted."""
+        counters = self.sessions.counters
+        before = {key: counter.used for key, counter in counters.items()}
+        line.hold, line.granted, line.since_ms = dict(walk.funds.taken), got, charge.now_ms
+        at = len(self.account.movements)
+        line.settle(got, charge.now_ms, self.account, counters, {})
+        purchase.units = got
+        purchase.paid += [[one.bucket, -one.amount] for one in self.account.movements[at:]]
+        for count in line.ladder.counts:
+            purchase.counted.append([count.key, count.what, counters[count.key].used - before.get(count.key, 0)])
 
     # ------------------------------------------------------------ refund
 

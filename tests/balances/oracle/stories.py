@@ -185,12 +185,17 @@ blocks = st.sampled_from((1, 7, 60))
 
 
 @st.composite
-def ladders(draw: st.DrawFn, kind: int, *, limited: bool) -> Ladder:
-    """Bundles, bounds, odd fractions, fees, a least and a most, own tiers, limits of what is spent or used."""
+def ladders(draw: st.DrawFn, kind: int, *, limited: bool, bundled: bool = False) -> Ladder:
+    """Bundles, bounds, odd fractions, fees, a least and a most, own tiers, limits of what is spent or used.
+
+    bundled:  a bundle pays first, by the unit
+    """
     steps: list[Step] = []
     tiered = draw(st.sampled_from(("", "", "", OWN, PERIOD if kind != Kind.SECONDS else OWN)))
     lapses = 1 if tiered == PERIOD and draw(st.booleans()) else 0
-    for _ in range(draw(st.integers(0, 2))):
+    if bundled:
+        steps.append(Step(kind, "data", 1, 1))
+    for _ in range(draw(st.integers(0, 1 if bundled else 2))):
         bounds: dict[str, Any] = {"reach": draw(st.sampled_from((0, 0, 50, 130)))}
         if tiered:
             bounds |= {"counter": tiered, "counter_reach": draw(st.sampled_from((40, 100, 300)))}
@@ -325,17 +330,41 @@ def bonuses(kinds: tuple[int, ...]) -> st.SearchStrategy[Bonus]:
     )
 
 
+def sold(kind: int) -> st.SearchStrategy[Bonus]:
+    """A package with a price of its own, of which reports of a few units each leave a rest."""
+    return st.builds(
+        Bonus,
+        st.just(kind),
+        st.sampled_from((100, 40, 300)),
+        st.just(10),
+        st.just(0),
+        st.just(0),
+        st.sampled_from(((), ("data",))),
+        st.just(False),
+        st.none(),
+        st.sampled_from((0, 0, 40)),
+        st.sampled_from(((1, 3), (2, 7), (5, 3), (7, 60), (1, 1))),
+    )
+
+
 @st.composite
-def stories(draw: st.DrawFn, *, groups: tuple[int, ...], lines_max: int, length: int = 20) -> Story:
+def stories(
+    draw: st.DrawFn, *, groups: tuple[int, ...], lines_max: int, length: int = 20, priced: bool = False
+) -> Story:
+    """priced: most use is of packages that have a price"""
     kind = UNITS[groups[0]]
-    found = tuple(draw(st.lists(ladders(kind, limited=lines_max == 1), min_size=1, max_size=3)))
+    ladder = ladders(kind, limited=lines_max == 1, bundled=priced)
+    found = tuple(draw(st.lists(ladder, min_size=1, max_size=3)))
     request = requests(groups, lines_max, len(found))
     debits = st.builds(Debit, st.sampled_from((1, 50, 150)), st.integers(0, len(found) - 1), st.booleans())
     events = st.one_of(debits, refunds) if kind != Kind.SECONDS else waits
     rare = st.one_of(events, again, st.just(PostedAgain()), top_ups, take_outs, changes, blockings)
     bonus = bonuses((Kind.MONEY, kind))
     action = st.one_of(request, request, request, request, request, rare, waits, bonus)
-    actions = [*draw(st.lists(bonus, max_size=2)), *draw(st.lists(action, min_size=6, max_size=length))]
+    if priced:  # events and what is given back of them as often as all that is rare
+        action = st.one_of(request, request, request, request, request, events, rare, waits)
+    packages = draw(st.lists(sold(kind), min_size=1, max_size=2)) if priced else []
+    actions = [*packages, *draw(st.lists(bonus, max_size=2)), *draw(st.lists(action, min_size=6, max_size=length))]
     return Story(
         draw(st.sampled_from((0, 0, 100))),
         draw(thresholds),

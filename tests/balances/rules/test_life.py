@@ -178,9 +178,9 @@ def test_a_merge_says_what_left(opened: Opened) -> None:
 
 def test_a_merge_loses_no_field_of_a_bucket() -> None:
     """What a bucket is goes into the posting that makes it anew (balances/ledger/transfers.py); `is_part` stands for
-    `part_of`."""
+    `part_of`. What it is rounded by begins anew with it."""
     lost = {*Bucket.__struct_fields__} - {*Posting.__struct_fields__}
-    assert lost == {"id", "held", "filled", "part_of"}
+    assert lost == {"id", "held", "filled", "part_of", "rest"}
 
 
 def test_a_debt_is_never_paid_out(opened: Opened) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from balances.keys import event_key
 from balances.structs.account import MAIN
-from balances.structs.charge import Action, Result
+from balances.structs.charge import Action, Phase, Result
 from balances.structs.posting import Posting
 from balances.structs.record import CounterAccount
-from tariffs.ladder import Count, Counted
-from tariffs.units import Kind
+from tariffs.ladder import Count, Counted, Step
+from tariffs.units import EXACT_MAX, Kind, SumRounding
 from tests.balances.rules.account_harness import Counterparts, ask, bundle, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
 
@@ -152,3 +152,38 @@ def test_it_says_nothing_of_use_that_money_pays_by_the_list(opened: Opened) -> N
     sold(world, 100, 2)
     assert only(world.start(ask(asked=60))).granted == 60
     assert world.bucket(MAIN).held == 60
+
+
+@pytest.mark.parametrize("step", [money(10), money(10, block=2)], ids=["one by one", "in pairs"])
+def test_what_is_rounded_to_a_multiple_and_its_price_pass_no_bound_together(opened: Opened, step: Step) -> None:
+    """102 can still be owed: 5 are its price, and what the list asks for is charged by the 100."""
+    world = opened(0, credit_limit=EXACT_MAX)
+    sold(world, 5, 1)
+    world.topup(102 - EXACT_MAX)
+    by = ladder(bundle(Kind.OCTETS), step, session=(100, SumRounding.UP))
+    world.request(Phase.RECORD, [use(25, by=by)])
+    assert world.money == (97 - EXACT_MAX, 0)
+    usages = world.records[-1].usages
+    assert (sum(one.used for one in usages), sum(one.suspense for one in usages)) == (5, 20)
+
+
+def test_who_holds_the_money_that_it_lacks_is_asked(opened: Opened) -> None:
+    """Section 5: `RAR to the largest idle holder of what is short`, though no step behind a blocker pays."""
+    world = opened(100)
+    package = sold(world, 1_000, 1, blocker=True)
+    world.start(ask(asked=80, by=ladder(money(1))))
+    short = only(world.start(ask(asked=100, minimum=50, by=PACKAGE), session="gw;2"))
+    assert (short.granted, short.final) == (20, False)
+    assert {one.bucket for one in world.records[-1].short} == {MAIN, package}
+    assert world.records[-1].reauthorize == ["holder"]
+
+
+def test_who_holds_money_is_not_asked_for_what_a_blocker_without_a_price_lacks(opened: Opened) -> None:
+    world = opened(100)
+    sold(world, 1_000, 1, scope=["voice"])
+    package = sold(world, 90, 0, blocker=True)
+    world.start(ask(asked=80, by=ladder(money(1))))
+    world.start(ask(asked=80, by=PACKAGE), session="gw;2")
+    short = only(world.start(ask(asked=100, minimum=50, by=PACKAGE), session="gw;3"))
+    assert (short.granted, short.final) == (10, False)
+    assert [one.bucket for one in world.records[-1].short] == [package]

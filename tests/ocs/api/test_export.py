@@ -416,7 +416,7 @@ async def test_passwords_only_for_who_may(harness: ApiHarness) -> None:
 
 
 ELSEWHERE = {
-    Bucket: {"id", "held", "from_ms", "until_ms", "window_ms", "part_of"},
+    Bucket: {"id", "held", "from_ms", "until_ms", "window_ms", "part_of", "rest"},
     OpeningBucket: {"from_ms", "until_ms", "window_ms", "is_part"},
     Threshold: {"crossed_ms", "tariff", "rearm", "percent"},
     ServiceSuspension: {"suspended_ms"},

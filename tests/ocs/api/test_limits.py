@@ -466,3 +466,50 @@ async def test_a_refund_turns_back_nothing_of_a_window_that_the_use_was_not_in(f
     assert await in_window() == {"octets": 4 * MB, "money": 35_000}, "half of what it had cost in this window"
     await given_back(family, "r2", "0.015", session="gw;1")
     assert await in_window() == {"octets": 3 * MB, "money": 30_000}
+
+
+PACKAGED = """
+    tariff = "flat"
+    currency = "EUR"
+
+    [counters.money]
+    counts = "money"
+    period = "month"
+    when = { service = "data" }
+
+    [[rows]]
+    name = "package"
+    when = { service = "data" }
+    bundle = { per = "1 MB" }
+
+    [[rows]]
+    when = { service = "data" }
+    below = { money = "100.00" }
+    flat = { price = "0.02", per = "1 MB" }
+
+    [[rows]]
+    name = "rest"
+    when = { service = "data" }
+    flat = { price = "0.03", per = "1 MB" }
+"""
+
+
+async def test_the_price_of_a_bucket_is_turned_back_of_limits_alone(family: ApiHarness) -> None:
+    """One megabyte at 0.01 of a bucket and one at 0.02 of the list; of 0.03 a half is given back, and then the rest."""
+
+    async def counters() -> dict[str, int]:
+        account, _ = await accounts.read(family.backoffice, await accounts.find(family.backoffice, "a1"))
+        return {one.key.split(":")[0]: one.used for one in account.counters}
+
+    await family.tariff(PACKAGED)
+    await limit(family, amount="1.00")
+    await family.pool.execute("UPDATE store SET format = 3")
+    package: dict[str, Any] = {"kind": "octets", "scope": ["data"], "price": "0.01", "per": MB}
+    assert (await family.top_up(str(MB), **package)).status_code == 201
+    assert await granted(family, I, 2) == 2
+    await ask(family, T, 0, 2, number=1)
+    assert (await counted(family), (await counters())["money"]) == (["0.03"], 20_000)
+    await given_back(family, "r1", "0.015", session="gw;1")
+    assert (await counted(family), (await counters())["money"]) == (["0.015"], 10_000)
+    await given_back(family, "r2", "0.015", session="gw;1")
+    assert (await counted(family), (await counters()).get("money", 0)) == (["0.00"], 0)
