@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from tariffs import phrases
+from tariffs.bucket_price import reduced
 from tariffs.fee_periods import FeePeriod
 from tariffs.match import Condition, Match
 from tariffs.notation import Amount, Column, Quantity, WrittenPrice
@@ -52,6 +53,10 @@ class IncludedUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What they may pay is paid by nothing behind them: once they are used up no money is spent."""
     money: Any = None
     """Money in the same bucket as units, "5.00": it pays what they do not."""
+    price: Any = None
+    """What `per` of the units cost besides, "0.02"; as it is debited, with tax."""
+    per: Any = None
+    """"60 s", "1 MB", 1; with a price only."""
     hours: str = ""
     """When they pay use, on the account's clock: "00:00-06:00", "mon-fri 22:00-06:00, sat"; else at any time."""
 
@@ -100,6 +105,9 @@ class FeeAllowance(NamedTuple):
     hours: tuple[HoursOfDays, ...]
     money: int
     """In the same bucket as units, micro-units."""
+    price: int = 0
+    """What `per` of the units cost besides, micro-units."""
+    per: int = 1
 
 
 class FeeRule:
@@ -165,6 +173,9 @@ class FeeRule:
             if one.money:
                 amount += f" and {phrases.limit(Kind.MONEY, one.money, currency)}"
             text = f"includes {amount} ({one.name})"
+            if one.price:
+                cost = phrases.limit(Kind.MONEY, one.price, currency)
+                text += f", at {cost} for {phrases.quantity(one.kind, one.per)}"
             if one.rollover:
                 text += f", usable for {phrases.counted(one.rollover, 'periods')} more"
             if one.carried_max >= 0:
@@ -211,6 +222,7 @@ def _allowance(written: IncludedUnits, number: int, every: FeePeriod) -> FeeAllo
             raise ValueError(f"includes[{number}].money: expected more than zero, beside octets, seconds or units")
         if carried_max >= 0:
             raise ValueError(f"includes[{number}].carried_max: expected none with money: it is carried whole or not")
+    price, per = _price(f"includes[{number}]", written, kind)
     try:
         hours = read_week_hours(written.hours)
     except ValueError as bad:
@@ -228,7 +240,29 @@ def _allowance(written: IncludedUnits, number: int, every: FeePeriod) -> FeeAllo
         written.blocker,
         hours,
         money,
+        price,
+        per,
     )
+
+
+def _price(at: str, written: IncludedUnits, kind: Kind) -> tuple[int, int]:
+    """Of the units: how much for how many of them."""
+    if written.price is None:
+        if written.per is not None:
+            raise ValueError(f"{at}.per: expected only with price")
+        return 0, 1
+    _, price = _amount(f"{at}.price", written.price, "money")
+    if kind == Kind.MONEY or not price:
+        raise ValueError(f"{at}.price: expected more than zero, of octets, seconds or units")
+    if written.per is None:
+        raise ValueError(f"{at}.per: expected what the price is for")
+    per_kind, per = _amount(f"{at}.per", written.per, "")
+    if per_kind != kind:
+        raise ValueError(f"{at}.per: expected {kind.name.lower()}, as its amount")
+    try:
+        return reduced(price, per)
+    except ValueError as bad:
+        raise ValueError(f"{at}.price: {bad}") from None
 
 
 def _amount(key: str, written: Any, kind: str) -> tuple[Kind, int]:

@@ -4,8 +4,7 @@ depend on (charging.md section 9).
 Money is turned back in proportion to what is given back of what is left; units with the last part, where nothing but
 money paid them. What earlier refunds turned back is never turned back again, and what was corrected by rating again is
 not turned back at all. A limit counted what was charged, a counter that prices depend on what the use came to before
-its session was rounded,
-and without prices of buckets (section 22).
+its session was rounded, without prices of buckets (section 22).
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ local function give(mark)
       local bucket = add_bucket(change, BUCKET{ id = 0, kind = units[FEEUNITS.kind], amount = 0,
         priority = units[FEEUNITS.priority], until_ms = until_ms, scope = units[FEEUNITS.scope], name = units[FEEUNITS.name],
         member = units[FEEUNITS.member], blocker = units[FEEUNITS.blocker], hours = units[FEEUNITS.hours],
-        part_of = whole })
+        part_of = whole, price = units[FEEUNITS.price], per = units[FEEUNITS.per] })
       if #units[FEEUNITS.hours] > 0 then account[ACCOUNT.clock] = fee[FEE.clock] end
       if not bucket or units[FEEUNITS.amount] > room_in(account, bucket) then return RESULT.TOO_MUCH end
       post_entry(change, bucket, units[FEEUNITS.amount], COUNTERACCOUNT.FEE, 'allowance', -1)

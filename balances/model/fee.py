@@ -160,6 +160,7 @@ def give(change: AccountChange, fee: Fee, mark: FeeMark) -> Result:
         lapse_beyond(change, mark, units)
         made = Bucket(0, units.kind, 0, 0, units.priority, 0, units.until_ms, list(units.scope), units.name)
         made.member, made.blocker, made.hours, made.part_of = units.member, units.blocker, units.hours, whole
+        made.price, made.per = units.price, units.per
         if made.hours:
             change.account.clock = fee.clock
         bucket = add_bucket(change, made)

@@ -215,6 +215,9 @@ class FeeUnits(msgspec.Struct, array_like=True, gc=False):
     hours: list[WeekHours] = []
     is_part: bool = False
     """Money of the units before it."""
+    price: int = 0
+    """See Bucket."""
+    per: int = 1
 
 
 class Fee(AccountOperation, array_like=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from balances.structs.posting import FeeUnits
 from ocs.api import schema_fees as shown
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import ms_of, time_of, time_or_none
@@ -35,6 +36,11 @@ def _run(status: RunStatus) -> ApiReply:
     )
 
 
+def _included(units: FeeUnits) -> str:
+    price = f" for {money(units.price)} per {units.per}" if units.price else ""
+    return f"{quantity(units.kind, units.amount)} {KINDS[Kind(units.kind)]} {units.name}{price}"
+
+
 def _expected(one: ExpectedFee) -> shown.ExpectedFeeView:
     return shown.ExpectedFeeView(
         account=one.assignment.account,
@@ -46,7 +52,7 @@ def _expected(one: ExpectedFee) -> shown.ExpectedFeeView:
         due=time_of(one.fee.event_ms),
         currency=one.assignment.currency,
         amount=money(one.micro),
-        includes=[f"{quantity(each.kind, each.amount)} {KINDS[Kind(each.kind)]} {each.name}" for each in one.fee.units],
+        includes=[_included(each) for each in one.fee.units],
         made_of=[f"{amount(after)} {name}" for name, after in one.trace],
     )
 

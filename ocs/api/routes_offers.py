@@ -14,6 +14,7 @@ from ocs.api.schema import After
 from ocs.api.texts import time_of, time_or_none
 from ocs.backoffice import accounts, offers
 from ocs.backoffice.amounts import KIND_OF, KINDS, count_of, micro_of, money, quantity
+from ocs.backoffice.bucket_prices import reduced
 from ocs.backoffice.errors import Invalid
 from ocs.charging.currencies import NUMBERS
 from ocs.master.offers import PERCENT, OfferBand, OfferBonus, OfferExtension, OfferUnits, TopUpOffer
@@ -74,6 +75,8 @@ async def quote_top_up(call: ApiCall) -> ApiReply:
                     kind=KINDS[one.kind],
                     amount=quantity(one.kind, one.amount),
                     money=money(part.amount) if part is not None and part.is_part else None,
+                    price=money(one.price) if one.price else None,
+                    per=one.per,
                     name=one.name,
                     scope=one.scope,
                     priority=one.priority,
@@ -111,6 +114,7 @@ def _band_of(band: schema.PayBand, at: str) -> OfferBand:
 
 def _units_of(units: schema.GivenUnits, at: str) -> list[OfferUnits]:
     """Money of units stands after them."""
+    price, per = reduced(0 if units.price is None else micro_of(units.price, f"{at}.price"), units.per, f"{at}.per")
     made = OfferUnits(
         kind=KIND_OF[units.kind],
         amount=count_of(units.amount, f"{at}.amount"),
@@ -118,11 +122,13 @@ def _units_of(units: schema.GivenUnits, at: str) -> list[OfferUnits]:
         scope=tuple(units.scope),
         priority=units.priority,
         name=units.name,
+        price=price,
+        per=per,
     )
     if units.money is None:
         return [made]
     amount = micro_of(units.money, f"{at}.money")
-    return [made, msgspec.structs.replace(made, kind=Kind.MONEY, amount=amount, is_part=True)]
+    return [made, msgspec.structs.replace(made, kind=Kind.MONEY, amount=amount, is_part=True, price=0, per=1)]
 
 
 def _bonus_of(bonus: schema.GivenBonus, at: str) -> OfferBonus:
@@ -163,6 +169,8 @@ def _band_view(band: OfferBand) -> schema.PayBand:
                 kind=KINDS[one.kind],  # type: ignore[arg-type]
                 amount=quantity(one.kind, one.amount),
                 money=money(part.amount) if part is not None and part.is_part else None,
+                price=money(one.price) if one.price else None,
+                per=one.per,
                 days=one.days,
                 scope=list(one.scope),
                 priority=one.priority,

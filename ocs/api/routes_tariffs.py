@@ -134,7 +134,7 @@ async def list_tariffs(call: ApiCall) -> ApiReply:
     return ApiReply(shown.TariffPage(items, items[-1].id if len(items) == query.limit else None))
 
 
-UPDATES: Final = ("version-conflict", "version-required", "media-type")
+UPDATES: Final = ("conflict", "version-conflict", "version-required", "media-type")
 
 PUBLISHING: Final[dict[str, Any]] = {
     "body_bytes_max": DOCUMENTS_BYTES_MAX,

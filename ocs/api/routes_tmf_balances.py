@@ -35,6 +35,7 @@ from ocs.tmf654.words import (
     units_of,
     usage_of,
 )
+from tariffs.units import Kind
 
 READ_AT_ONCE: Final = 32
 """Accounts of the live store."""
@@ -80,6 +81,7 @@ def _bucket(row: AccountRow, account: Account, one: Bucket, now_ms: int) -> TmfB
         id=name.id,
         href=bucket_href(name.id),
         name=one.name or None,
+        description=_priced(account, one, units) if one.price else None,
         is_shared=not one.member,
         remaining_value=TmfQuantity(free, units),
         remaining_value_name=f"{free} {units}",
@@ -93,6 +95,10 @@ def _bucket(row: AccountRow, account: Account, one: Bucket, now_ms: int) -> TmfB
         related_party=party,
         type="Bucket",
     )
+
+
+def _priced(account: Account, one: Bucket, units: str) -> str:
+    return f"{number_of(Kind.MONEY, one.price)} {account.currency} for {one.per} {units}"
 
 
 def _status(account: Account, one: Bucket, now_ms: int) -> BucketStatus:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from ocs.api.schema import ONE_LINE, BucketName, Currency, Id, Input, Kind, Priority, Scope, Text
+from ocs.api.schema import ONE_LINE, BucketName, BucketPer, Currency, Id, Input, Kind, Priority, Scope, Text
 from ocs.api.texts import Money, MoneyAboveZero, Quantity, QuantityAboveZero, Time
 from ocs.patterns import looks
 
@@ -50,6 +50,9 @@ class GivenUnits(Input, frozen=True):
     amount: QuantityAboveZero
     money: MoneyAboveZero | None = None
     """So much money in the same bucket: it pays what they do not, for the same services and as long."""
+    price: MoneyAboveZero | None = None
+    """What `per` of them cost besides, from money that may pay the same services."""
+    per: BucketPer = 1
     days: Days | None = None
     """It ends so many times 24 hours after the top-up; left out: never."""
     scope: Scope = field(default_factory=list)
@@ -125,6 +128,9 @@ class QuotedBucket(Struct, frozen=True):
     amount: Quantity
     money: Money | None
     """Beside units, in the same bucket."""
+    price: Money | None
+    """What `per` of the units cost besides; null: nothing."""
+    per: int
     name: str
     scope: list[str]
     priority: int

@@ -16,6 +16,7 @@ from ocs.backoffice.errors import AccountClosed, Invalid, NotFound, Unresolved
 from ocs.backoffice.postings import REMEMBER_MS, Moved, Order
 from ocs.master import offers
 from ocs.master.offers import OfferBand, OfferBucket, OfferUnits, TopUpOffer
+from ocs.master.prices_kept import check_prices_kept
 from tariffs.ladder import LIMIT_MARK, limit_key_parts
 from tariffs.units import Kind
 
@@ -43,6 +44,8 @@ async def put(backoffice: BackOffice, wanted: TopUpOffer, expect: Expect) -> Top
             raise Invalid(f"{at}.extends", "each bucket once")
         for given in (*([band.bonus] if band.bonus else []), *band.units):
             await postings.check_scope(backoffice, given.scope)
+    if any(one.price for band in wanted.bands for one in band.units):
+        await check_prices_kept(backoffice.pool)
     return await offers.put(backoffice.pool, wanted, expect)
 
 
@@ -120,7 +123,13 @@ def _after(days: int, now_ms: int) -> int:
 
 def _given(band: OfferBand, paid: int, now_ms: int) -> list[Posting]:
     found = [_bucket(Kind.MONEY, bonus, band.bonus, now_ms)] if band.bonus and (bonus := band.bonus.of(paid)) else []
-    return [*found, *(_bucket(one.kind, one.amount, one, now_ms) for one in band.units)]
+    return [*found, *(_units(one, now_ms) for one in band.units)]
+
+
+def _units(one: OfferUnits, now_ms: int) -> Posting:
+    made = _bucket(one.kind, one.amount, one, now_ms)
+    made.is_part, made.price, made.per = one.is_part, one.price, one.per
+    return made
 
 
 def _bucket(kind: int, amount: int, like: OfferBucket, now_ms: int) -> Posting:
@@ -135,7 +144,6 @@ def _bucket(kind: int, amount: int, like: OfferBucket, now_ms: int) -> Posting:
         scope=list(like.scope),
         name=like.name,
         bonus=True,
-        is_part=isinstance(like, OfferUnits) and like.is_part,
     )
 
 

@@ -30,7 +30,7 @@ from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
 from ocs.backoffice.allowances import WITHOUT_LIMIT, CountedMoves, Warrant, allow, take_back
 from ocs.backoffice.amounts import KINDS
-from ocs.backoffice.bucket_prices import check_prices_kept, reduced
+from ocs.backoffice.bucket_prices import reduced
 from ocs.backoffice.errors import (
     AccountBarred,
     AccountClosed,
@@ -44,6 +44,7 @@ from ocs.backoffice.errors import (
     Unresolved,
 )
 from ocs.master import clocks, subscribers
+from ocs.master.prices_kept import check_prices_kept
 from tariffs.units import Kind
 from tariffs.week_hours import clock_of
 

@@ -42,8 +42,10 @@ def _band(band: Any) -> tuple[str, ...]:
 
 
 def _units(units: Any) -> str:
-    """With the money in the same bucket."""
-    return f"{units['amount']} {units['kind']}" + (f" + {units['money']} money" if units["money"] else "")
+    """With the money in the same bucket, and what they cost."""
+    more = f" + {units['money']} money" if units["money"] else ""
+    price = f" for {units['price']} per {units['per']}" if units["price"] else ""
+    return f"{units['amount']} {units['kind']}{more}{price}"
 
 
 def _bonus(bonus: Any) -> str:

@@ -14,6 +14,7 @@ from balances.keys import FeeKey, fee_chain
 from balances.structs.account import FeeMark, WeekHours
 from balances.structs.charge import Result
 from balances.structs.posting import Fee, FeeFunds, FeeStep, FeeUnits
+from tariffs.bucket_price import exchanged
 from tariffs.build_ladder import sooner
 from tariffs.calendar import zone
 from tariffs.catalog import Assignment, Catalog
@@ -253,7 +254,7 @@ class FeeLooker:
         fee.lapses = rule.in_advance and 0 < planned.over_ms <= now_ms
         fee.suspends = rule.written.suspend and grace_ms <= now_ms
         fee.units = units
-        if any(units.hours for units in fee.units):
+        if any(one.hours for one in units):
             fee.clock = clock_of(self._of.time_zone, self._now_ms)
         tried = await self._call(fee, progress)
         if progress.short:
@@ -275,7 +276,7 @@ class FeeLooker:
     def _units(self, rule: FeeRule, planned: PlannedPeriod, exchange: CurrencyExchange | None) -> list[FeeUnits]:
         course, zone_ = self.course, self.course.calendar.zone
 
-        def exchanged(kind: Kind, amount: int) -> Fraction:
+        def into(kind: Kind, amount: int) -> Fraction:
             return amount * (exchange.rate if exchange is not None and kind == Kind.MONEY else Fraction(1))
 
         units = []
@@ -286,17 +287,22 @@ class FeeLooker:
             until_ms = midnight_ms(zone_, until_day) if until_day < EVER else 0
             if course.ended_ms and (end_cut(rule, course) or rule.every.is_once):
                 until_ms = min(until_ms, course.ended_ms) if until_ms else course.ended_ms
-            amount = ceil(exchanged(one.kind, one.amount) * planned.part)
+            amount = ceil(into(one.kind, one.amount) * planned.part)
             scope, carried = list(one.scope), -1
             if one.rollover and one.carried_max >= 0:
-                carried = ceil(exchanged(one.kind, one.carried_max))
+                carried = ceil(into(one.kind, one.carried_max))
             member = "" if one.shared else self._of.subscriber
             made = FeeUnits(one.name, one.kind, amount, until_ms, scope, one.priority, carried, member, one.blocker)
             made.hours = [WeekHours(*part) for part in one.hours]
+            made.price, made.per = one.price, one.per
+            if one.price and exchange is not None:
+                made.price, made.per = exchanged(one.price, one.per, exchange.rate)
             units.append(made)
             if one.money:  # where it blocks, its money does
-                money = ceil(exchanged(Kind.MONEY, one.money) * planned.part)
-                units.append(msgspec.structs.replace(made, kind=Kind.MONEY, amount=money, carried_max=-1, is_part=True))
+                money = ceil(into(Kind.MONEY, one.money) * planned.part)
+                part = msgspec.structs.replace(made, kind=Kind.MONEY, amount=money, carried_max=-1, is_part=True)
+                part.price, part.per = 0, 1
+                units.append(part)
                 made.blocker = False
         return units
 

@@ -122,6 +122,8 @@ class PublicationPlan(msgspec.Struct, frozen=True):
     """Of the new versions, by id and version."""
     fees: Mapping[tuple[str, int], bool] = {}
     """Of the new versions, likewise: whether they bring recurring fees."""
+    priced: bool = False
+    """A fee of them gives units with a price of their own."""
 
 
 def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> DocumentBundle:
@@ -197,17 +199,18 @@ def plan(sent: DocumentBundle, newest: Newest, tags: Collection[str]) -> Publica
         and (one.id not in wanted or one.valid_from_ms < wanted[one.id].document.valid_from_ms)
     ]
     numbers = {id_: document.version for id_, document in newest.tariffs.items()}
-    made, warnings, thresholds, fees = [], {}, {}, {}
-    for document, found, brought, has_fees in (*followers, *wanted.values()):
+    made, warnings, thresholds, fees, priced = [], {}, {}, {}, False
+    for document, found, brought, has_fees, is_priced in (*followers, *wanted.values()):
         if document.version == 0:  # sent, and no follower of a file
             found = (*found, *_hidden(document, newest.standing, now_ms=newest.now_ms))
         number = numbers[document.id] = numbers.get(document.id, 0) + 1
         made.append(msgspec.structs.replace(document, version=number))
         thresholds[document.id, number] = brought
         fees[document.id, number] = has_fees
+        priced = priced or is_priced
         if found:
             warnings[document.id, number] = found
-    return PublicationPlan(files, made, warnings, thresholds, fees)
+    return PublicationPlan(files, made, warnings, thresholds, fees, priced)
 
 
 def _hidden(document: DocumentVersion, standing: Iterable[DocumentVersion], *, now_ms: int) -> Iterator[str]:
@@ -238,6 +241,7 @@ class Pinned(NamedTuple):
     warnings: tuple[str, ...]
     thresholds: Sequence[DefaultThreshold]
     fees: bool
+    priced: bool
 
 
 def check_declared(tariff: Tariff, tags: Collection[str], source: str) -> None:
@@ -267,6 +271,7 @@ def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: 
         tuple([f"{one.where}: {one.text}" for one in found]),
         tariff.parts.thresholds,
         bool(tariff.parts.fees),
+        any(one.price for fee in tariff.parts.fees for one in fee.allowances),
     )
 
 

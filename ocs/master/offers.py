@@ -52,6 +52,9 @@ class OfferUnits(OfferBucket, frozen=True, kw_only=True):
     amount: int
     is_part: bool = False
     """Money of the units before it."""
+    price: int = 0
+    """See Bucket."""
+    per: int = 1
 
 
 class OfferExtension(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from ocs.master.documents import (
     named_by,
     plan,
 )
+from ocs.master.prices_kept import check_prices_kept
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
@@ -132,7 +133,8 @@ async def files_of(db: Connection, documents: Iterable[DocumentVersion]) -> Sequ
 async def publish(
     pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff], tags: Collection[str]
 ) -> Publication:
-    """All of it in one transaction, or nothing: TariffError where something does not compile, whatever `expect` raises.
+    """All of it in one transaction, or nothing: TariffError where something does not compile, whatever `expect` raises,
+    Conflict where units have a price and the store may not keep it yet.
 
     A new version of a file makes one of every tariff version in use that names it, compiled with it: of the one in
     force, and of those that are yet to begin. The same content as in the newest version is no new one.
@@ -146,6 +148,8 @@ async def publish(
         planned = await asyncio.to_thread(plan, sent, newest, tags)
         if not planned.files and not planned.tariffs:
             return _published(sent, newest, planned)
+        if planned.priced:
+            await check_prices_kept(pool)
         async with change(pool) as (db, number):
             if await db.fetchval(CHANGE) == newest.change:  # else it was compiled with what is no longer the newest
                 return _published(sent, newest, await _write(db, planned, number))

@@ -45,6 +45,8 @@ class TmfBucket(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only
     """The account, a colon, and the number of the bucket in it; 0 is its main one."""
     href: str
     name: str | None = None
+    description: str | None = None
+    """What its units cost besides, from money: "0.02 EUR for 60 seconds"; left out: nothing."""
     is_shared: bool | None = None
     """false: only one subscriber of the account may use it."""
     remaining_value: TmfQuantity | None = None

@@ -65,6 +65,10 @@ def _units(case: LintCase, rule: FeeRule, where: str) -> Iterator[LintFinding]:
             if other.blocker and blocks in kinds and other.priority < one.priority and _is_within(one, other):
                 text = f'its units "{one.name}" stand behind the blocker "{other.name}"'
                 yield LintFinding("warning", "fee-blocked", where, f"{text}: while that is there, nothing takes them")
+            if one.price and not other.price and one.kind == other.kind and one.priority < other.priority:
+                text = f'its units "{one.name}", which have a price, pay before the units "{other.name}"'
+                if _is_within(one, other):
+                    yield LintFinding("warning", "fee-priced", where, f"{text}, which cost nothing besides")
     if not case.tariff.rows or any(element.included() for row in case.tariff.rows for element in row.elements):
         return
     for one in rule.allowances:

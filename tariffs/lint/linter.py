@@ -80,6 +80,7 @@ MEANS: Final = {
     "fee-grace": "a grace as long as the period of its fee",
     "fee-buckets": "included units that fill half of the buckets of an account",
     "fee-blocked": "included units behind a blocker among them",
+    "fee-priced": "included units with a price that pay before such without one",
     "fee-units": "included units that no row takes",
     "capped": "not all lines were looked at",
 }

@@ -151,6 +151,7 @@ def random_facts(rng: Random) -> list[facts.Fact]:
 
 
 DAY_S = 86_400
+PRICES = ((1, 1), (20_000, 60), (7, 13), (333, 1000), (60_000, 1))
 CLOCK = [3_600, START_MS // 1_000 + 700, 7_200, START_MS // 1_000 + 4_000, -5_400]
 """One that is moved soon, twice."""
 
@@ -409,7 +410,7 @@ class RandomGateway:
             posting.up_to = rng.random() < 0.2
             posting.is_part = posting.bucket < 0 and rng.random() < 0.5
             if posting.bucket < 0 and posting.kind != Kind.MONEY and rng.random() < 0.4:
-                posting.price, posting.per = rng.choice(((1, 1), (20_000, 60), (7, 13), (333, 1000), (60_000, 1)))
+                posting.price, posting.per = rng.choice(PRICES)
             posting.original = rng.choice((0, 0, 1))
         self.posts.append(post)
         return post
@@ -462,6 +463,9 @@ class RandomGateway:
             )
             for _ in range(rng.choice((0, 0, 1, 2)))
         ]
+        for one in units:
+            if one.kind != Kind.MONEY and rng.random() < 0.4:
+                one.price, one.per = rng.choice(PRICES)
         return Fee(
             account=ACCOUNT,
             key=rng.choice(("", f"fee|{chain}|{day}")),

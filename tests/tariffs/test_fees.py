@@ -201,6 +201,9 @@ def test_included_units_are_read() -> None:
     both = rule(includes=[{"name": "b", "amount": "1 GB", "money": "2.50"}])
     assert both.allowances[0].money == 2_500_000
     assert any("1 GB and 2.5 EUR (b)" in text for text in both.in_words("EUR"))
+    priced = rule(includes=[{"name": "p", "amount": "1 GB", "price": "0.02", "per": "1 MB"}])
+    assert (priced.allowances[0].price, priced.allowances[0].per) == (20_000, 2**20)
+    assert any("1 GB (p), at 0.02 EUR for 1 MB" in text for text in priced.in_words("EUR"))
 
 
 @pytest.mark.parametrize(
@@ -228,6 +231,21 @@ def test_included_units_are_read() -> None:
             {"includes": [{"name": "a", "amount": 2, "money": "1", "rollover": 1, "carried_max": 1}]},
             "fees[1].includes[1].carried_max",
             "none with money",
+        ),
+        ({"includes": [{"name": "a", "amount": 1, "price": "0", "per": 1}]}, "fees[1].includes[1].price", "more than"),
+        ({"includes": [{"name": "a", "amount": 1, "price": "x", "per": 1}]}, "fees[1].includes[1].price", "amount"),
+        ({"includes": [{"name": "a", "amount": 1, "price": "1"}]}, "fees[1].includes[1].per", "what the price is for"),
+        ({"includes": [{"name": "a", "amount": 1, "per": 1}]}, "fees[1].includes[1].per", "only with price"),
+        ({"includes": [{"name": "a", "amount": 1, "price": "1", "per": "1 s"}]}, "fees[1].includes[1].per", "units"),
+        (
+            {"includes": [{"name": "a", "amount": "5", "kind": "money", "price": "1", "per": 1}]},
+            "fees[1].includes[1].price",
+            "of octets, seconds or units",
+        ),
+        (
+            {"includes": [{"name": "a", "amount": "1 GB", "price": "0.000001", "per": "1 GB"}]},
+            "fees[1].includes[1].price",
+            "neither is above",
         ),
         ({"sort": 1}, "fees[0]", "unknown field"),
     ],

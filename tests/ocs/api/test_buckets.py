@@ -14,21 +14,9 @@ from ocs.backoffice import accounts
 from tariffs.week_hours import clock_of
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import I, U, ccr, lines, mscc
+from tests.ocs.charging.world import PACKAGE
 
 MB = 2**20
-PACKAGE = """
-tariff = "flat"
-currency = "EUR"
-
-[[rows]]
-when = { service = "data" }
-bundle = { per = "1 MB" }
-
-[[rows]]
-name = "beyond"
-when = { service = "data" }
-flat = { price = "0.01", per = "1 MB" }
-"""
 
 
 @pytest.fixture

@@ -644,3 +644,42 @@ async def test_included_units_may_have_money_that_is_prorated_and_taken_back_wit
     await desk.settle()
     buckets = (await desk.harness.call("GET", "/v1/accounts/a1")).json()["buckets"]
     assert [one["main"] for one in buckets] == [True]
+
+
+PRICED = MONTHLY.replace("blocker = true", 'rollover = 1\ncarried_max = "1 GB"\nprice = "0.005"\nper = "1 MB"')
+
+
+async def priced(desk: FeeDesk) -> list[tuple[str, str, int]]:
+    buckets = (await desk.harness.call("GET", "/v1/accounts/a1")).json()["buckets"]
+    return [(one["amount"], one["price"], one["per"]) for one in buckets if not one["main"] and one["price"]]
+
+
+async def test_included_units_keep_their_price_while_they_are_carried_over(desk: FeeDesk) -> None:
+    """A later version has another one, for the periods that begin with it."""
+    harness, document = desk.harness, FLAT + PRICED.replace('hours = "00:00-06:00"\n', "")
+    early = await harness.call("PUT", "/v1/tariffs/flat", document, content_type="application/toml", if_match="*")
+    assert (early.status_code, "format 3" in early.text) == (409, True), early.text
+    await harness.pool.execute("UPDATE store SET format = 3")
+    await harness.tariff(document)
+    desk.wait_until(datetime(2031, 1, 1, 12, tzinfo=UTC))
+    await desk.settle()
+    assert await priced(desk) == [(str(2**30), "0.005", 2**20)]
+    [fee] = await desk.fees()
+    assert fee["next"]["includes"] == [f"{2**30} octets data for 0.005 per {2**20}"]
+    await harness.tariff(document.replace("0.005", "0.006"))
+    desk.wait_until(datetime(2031, 2, 1, 12, tzinfo=UTC))
+    await desk.settle()
+    assert sorted(await priced(desk)) == [(str(2**30), "0.005", 2**20), (str(2**30), "0.006", 2**20)]
+
+
+async def test_the_price_of_included_units_is_exchanged(desk: FeeDesk) -> None:
+    harness = desk.harness
+    await harness.pool.execute("UPDATE store SET format = 3")
+    rates = {"rates": [{"of": "USD", "into": "EUR", "rate": "0.5"}]}
+    assert (await harness.call("PUT", "/v1/exchange-rates/2030-12-01", rates)).status_code == 200
+    document = FLAT.replace('"flat"', '"usd"').replace("EUR", "USD") + PRICED
+    await harness.tariff(document, "usd")
+    await harness.subscriber("usd", "a1", "msisdn:491700000008", tariffs=[{"tariff": "usd"}])
+    desk.wait_until(datetime(2031, 1, 1, 2, tzinfo=UTC))
+    await desk.settle()
+    assert [one[1:] for one in await priced(desk)] == [("0.0025", 2**20)]

@@ -245,3 +245,44 @@ async def test_an_offer_gives_units_with_money_as_one_bucket(offered: ApiHarness
     assert {
         (one["amount"], one["money"] and one["money"]["amount"]) for one in left["buckets"] if one["name"] == "both"
     } == {("0", "0.00")}
+
+
+PRICED = {"kind": "octets", "amount": str(4 * MB), "scope": ["data"], "name": "cheap", "price": "0.005", "per": MB}
+
+
+async def test_an_offer_gives_units_with_a_price(offered: ApiHarness) -> None:
+    """Once the store keeps prices; a reversal takes back what is left."""
+    body = {"currency": "EUR", "bands": [{"minimum": "10", "units": [PRICED | {"money": "1.00"}]}]}
+    early = await offered.call("PUT", OFFER, body, if_match='"1"')
+    assert (early.status_code, "format 3" in early.text) == (409, True)
+    await offered.pool.execute("UPDATE store SET format = 3")
+    assert (await offered.call("PUT", OFFER, body, if_match='"1"')).status_code == 200
+    shown = (await offered.call("GET", OFFER)).json()
+    again = {key: shown[key] for key in ("currency", "bands", "description")}
+    assert (await offered.call("PUT", OFFER, again, if_match='"2"')).status_code == 200
+    [units] = shown["bands"][0]["units"]
+    assert (units["price"], units["per"], units["money"]) == ("0.005", MB, "1.00")
+    quote = (await offered.call("POST", "/v1/accounts/a1/topups/quote", {"amount": "10", "offer": "spring"})).json()
+    assert [(one["price"], one["per"], one["money"]) for one in quote["gives"]] == [("0.005", MB, "1.00")]
+    done = await offered.top_up("10.00", offer="spring")
+    assert done.status_code == 201, done.text
+    cheap = (await buckets(offered))["cheap"]
+    assert (cheap["price"], cheap["per"], cheap["amount"], cheap["bonus"]) == ("0.005", MB, str(4 * MB), True)
+    await offered.sync()
+    paid = next(one["seq"] for one in done.json()["entries"] if one["why"] == "top-up")
+    back = {"entry": paid, "reason": "bounced"}
+    taken = await offered.call("POST", "/v1/accounts/a1/reversals", back, idempotency_key="k")
+    assert taken.status_code == 201, taken.text
+    left = (await buckets(offered))["cheap"]
+    assert (left["amount"], left["money"]["amount"]) == ("0", "0.00")
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [({"price": "0"}, "price"), ({"per": 0}, "per"), ({"price": "67.108865", "per": 2}, "bands[0].units[0].per")],
+    ids=["nothing", "for nothing", "too fine"],
+)
+async def test_prices_that_no_offer_can_have(harness: ApiHarness, more: dict[str, Any], why: str) -> None:
+    bands = [{"minimum": "1", "units": [PRICED | more]}]
+    refused = await harness.call("PUT", OFFER, {"currency": "EUR", "bands": bands})
+    assert (refused.status_code, why in refused.text) == (422, True), refused.text

@@ -16,7 +16,7 @@ from ocs.charging.http import template
 from ocs.charging.http.translate import PlatformCall, UnusableBody, id_of, reply_of
 from ocs.charging.request import Busy, ChargingAnswer
 from tests.ocs.charging.platform_shadow import PlatformShadow
-from tests.ocs.charging.world import EURO, World
+from tests.ocs.charging.world import EURO, PACKAGE, World
 
 MB = 2**20
 ANNA = {"service": "data", "identity": "msisdn:491700000001"}
@@ -307,3 +307,14 @@ def test_the_words_of_the_waist_are_all_told() -> None:
         True,
         1_700_000_000_000 - 20_000,
     )
+
+
+def test_a_bucket_with_a_price_pays_in_units_and_money() -> None:
+    """charging.md 22: 4 MB at 0.005 each, then by the list at 0.01."""
+    world = World(PACKAGE)
+    world.sold(4 * MB, 5_000, MB)
+    assert start(world)["lines"][0]["granted"] == {"octets": 10 * MB}
+    gone_on = update(world, 1, line(used=3, wanted=10))
+    assert (gone_on["cost"], gone_on["balance"]) == ("0.015", "19.985")
+    ended = stop(world, 2, line(used=3))
+    assert (ended["cost"], ended["balance"], world.held()) == ("0.04", "19.96", 0)

@@ -15,6 +15,7 @@ from balances.redis.calls import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Phase, Reply
+from balances.structs.posting import Post, Posting
 from balances.structs.record import Record
 from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import ChargingContext, handle
@@ -25,6 +26,7 @@ from ocs.charging.settings import ChargingSettings, Regular
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Assignment, Catalog
 from tariffs.load import load_tariff
+from tariffs.units import Kind
 from tests.ocs.charging.shadow import Plain, Shadow
 from tests.ocs.charging.wire import cca, ccr
 
@@ -32,6 +34,21 @@ T = TypeVar("T")
 
 NOW_MS = 1_700_000_000_000
 EURO = 1_000_000
+
+PACKAGE = """
+tariff = "flat"
+currency = "EUR"
+
+[[rows]]
+when = { service = "data" }
+bundle = { per = "1 MB" }
+
+[[rows]]
+name = "beyond"
+when = { service = "data" }
+flat = { price = "0.01", per = "1 MB" }
+"""
+"""What no bucket of megabytes pays costs 0.01 a megabyte."""
 
 
 def ready(value: T) -> Pending[T]:
@@ -103,6 +120,11 @@ class World:
         account = fresh_account(name, "EUR", **fields)
         account.buckets[0].amount = balance
         self.model.accounts[name] = account
+
+    def sold(self, octets: int, price: int, per: int, account: str = "a1") -> None:
+        """A bucket with a price (charging.md 22)."""
+        bought = Posting(-1, Kind.OCTETS, octets, "top-up", "top-up", scope=["data"], price=price, per=per)
+        self.model.post(Post(account, "", "", self.now_ms, 0, "", "", "", [bought]))
 
     def balance(self, account: str = "a1") -> int:
         return self.model.accounts[account].buckets[0].amount

@@ -19,7 +19,7 @@ from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.refused import RadiusError
 from tests.ocs.charging.radius.nas import USER, Bras, accounting
 from tests.ocs.charging.test_tariffs import berlin, tariff
-from tests.ocs.charging.world import EURO, NOW_MS, World, ready
+from tests.ocs.charging.world import EURO, NOW_MS, PACKAGE, World, ready
 
 MB = 2**20
 START, INTERIM, STOP = AcctStatusType.START, AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP
@@ -113,6 +113,19 @@ def test_who_has_no_money_is_charged_what_was_used_all_the_same() -> None:
     assert bras.start(Class=OURS).lines[0].result is Result.CREDIT_LIMIT
     bras.interim(60, (MB, 0), Class=OURS)
     assert (bras.world.balance(), bras.world.held()) == (-10_000, 0)
+
+
+def test_a_bucket_with_a_price_pays_in_units_and_money() -> None:
+    """charging.md 22: 4 MB at 0.005 each, then by the list at 0.01."""
+    world = World(PACKAGE)
+    world.subscriber(f"username:{USER}")
+    world.sold(4 * MB, 5_000, MB)
+    bras = Bras(world)
+    bras.start(Class=OURS)
+    bras.interim(600, (3 * MB, 0), Class=OURS)
+    assert world.balance() == 20 * EURO - 15_000
+    bras.stop(700, (6 * MB, 0), Class=OURS)
+    assert (world.balance(), world.held()) == (20 * EURO - 40_000, 0)
 
 
 def test_each_direction_may_be_rated_by_itself() -> None:
