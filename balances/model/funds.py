@@ -71,6 +71,8 @@ class AccountFunds:
         self.granting = False
         """It is a grant: buckets behind a blocker do not pay, those with a price no more than money covers."""
         self.is_priced = any(bucket.price for bucket in account.buckets)
+        self.held: list[Take] = []
+        """A grant: what the line holds already, which is priced with what more it is granted."""
         self.allowed = EXACT_MAX
         """Money that may be taken in all, where a bucket has a price."""
         self._sums: SessionSums | None = None
@@ -152,10 +154,17 @@ class AccountFunds:
         """Money that was taken."""
         return sum(self.taken.get(one.id, 0) for one in self.account.buckets if one.kind == Kind.MONEY)
 
+    def _rest_of(self, bucket: Bucket) -> int:
+        """What rounding has charged too much before: of what the bucket has paid, or of what the line holds. A grant
+        holds the most that its units can cost, wherever the bucket stands then."""
+        if not self.granting:
+            return bucket.rest
+        held = sum(take.amount for take in self.held if take.bucket == bucket.id)
+        return muldiv(bucket.price, held, 0, bucket.per, Rounding.UP)[1]
+
     def price_of(self, bucket: Bucket, units: int) -> int:
-        """What the price of a bucket comes to for these of its units, which are all that is taken: of a grant the most
-        that it can be, else by what the bucket has paid before."""
-        return muldiv(bucket.price, units, 0 if self.granting else bucket.rest, bucket.per, Rounding.UP)[0]
+        """What the price of a bucket comes to for these of its units, which are all that is taken."""
+        return muldiv(bucket.price, units, self._rest_of(bucket), bucket.per, Rounding.UP)[0]
 
     def priced(self) -> int:
         """What was taken for the prices of buckets."""
@@ -173,8 +182,8 @@ class AccountFunds:
         """How many of these units of a bucket with a price the money covers, and what remains of it."""
         before = self.taken.get(bucket.id, 0)
         due = self.price_of(bucket, before)
-        rest = 0 if self.granting else bucket.rest
-        covered = muldiv(min(due + money, EXACT_MAX), bucket.per, -rest, bucket.price, Rounding.DOWN)[0] - before
+        paid = min(due + money, EXACT_MAX)
+        covered = muldiv(paid, bucket.per, -self._rest_of(bucket), bucket.price, Rounding.DOWN)[0] - before
         covered = max(min(units, covered), 0)
         return covered, money + due - self.price_of(bucket, before + covered)
 

@@ -167,6 +167,7 @@ def climb_on(
     account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
     funds.granting, funds.is_timed = grant, ms > 0
+    funds.held = of_line.hold if grant and of_line is not None else []
     climbed, taken = Climbed(0, 0, grade), dict[str, int]()
     try:
         while True:

@@ -140,10 +140,21 @@ end
 local funds_available, funds_payers, note, funds_take
 do
 
--- What the price of a bucket comes to for these of its units, which are all that is taken: of a grant the most that it can
--- be, else by what the bucket has paid before.
+-- What rounding has charged too much before: of what the bucket has paid, or of what the line holds. A grant holds the most
+-- that its units can cost, wherever the bucket stands then.
+local function rest_of(bucket)
+  if not funds.granting then return bucket[BUCKET.rest] end
+  local held = 0
+  for _, take in ipairs(funds.held) do
+    if take[TAKE.bucket] == bucket[BUCKET.id] then held = held + take[TAKE.amount] end
+  end
+  local _, rest = muldiv(bucket[BUCKET.price], held, 0, bucket[BUCKET.per], 0)
+  return rest
+end
+
+-- What the price of a bucket comes to for these of its units, which are all that is taken.
 local function price_of(bucket, units)
-  return (muldiv(bucket[BUCKET.price], units, funds.granting and 0 or bucket[BUCKET.rest], bucket[BUCKET.per], 0))
+  return (muldiv(bucket[BUCKET.price], units, rest_of(bucket), bucket[BUCKET.per], 0))
 end
 
 -- What was taken for the prices of buckets.
@@ -171,8 +182,8 @@ end
 -- How many of these units of a bucket with a price the money covers, and what remains of it.
 local function with_money(bucket, units, money)
   local before = funds.taken[bucket[BUCKET.id]] or 0
-  local due, rest = price_of(bucket, before), funds.granting and 0 or bucket[BUCKET.rest]
-  local covered = muldiv(min(due + money, EXACT_MAX), bucket[BUCKET.per], 0 - rest, bucket[BUCKET.price], 1) - before
+  local due = price_of(bucket, before)
+  local covered = muldiv(min(due + money, EXACT_MAX), bucket[BUCKET.per], 0 - rest_of(bucket), bucket[BUCKET.price], 1) - before
   covered = max(min(units, covered), 0)
   return covered, money + due - price_of(bucket, before + covered)
 end

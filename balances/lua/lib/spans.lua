@@ -150,6 +150,7 @@ end
 local function climb_on(change, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, sums, grade, most)
   local account, ladder = change.account, ladder_of(packed)
   funds.used_ms, funds.granting, funds.clock_ms, funds.timed = ms > 0 and at_ms or 0, grant, at_ms, ms > 0
+  if funds.is_priced then funds.held = grant and of_line and of_line[LINE.hold] or NONE end
   lapse_ahead(line, at_ms)
   funds.sums = false
   if ms == 0 and not funds.is_priced and not (grant and is_limited(ladder)) and (ladder[LADDER.sum_to] or 0) == 0 then

@@ -43,14 +43,13 @@ class NaiveBucket:
     paid: int = 0
     """Units that it has paid use with since it was made."""
 
-    def due(self, units: int, *, granted: bool) -> int:
-        """`All units that it has ever paid cost their price, rounded up once`; a grant may be used anywhere."""
-        before = 0 if granted else self.paid
-        return -(-self.price * (before + units) // self.per) - -(-self.price * before // self.per)
+    def due(self, units: int) -> int:
+        """`All units that it has ever paid cost their price, rounded up once.`"""
+        return -(-self.price * (self.paid + units) // self.per) - -(-self.price * self.paid // self.per)
 
     def most_due(self, units: int) -> int:
-        """What is held for the price of units that are granted."""
-        return self.due(units, granted=True)
+        """What is held for the price of units that are granted: by each line alone, rounded up once."""
+        return -(-self.price * units // self.per)
 
     def valid(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and not self.over(at_ms)
@@ -93,6 +92,10 @@ class Takeable(BlockwiseFunds):
         self.named: set[int] = set()
         """... but these pay whenever that is."""
         self.taken: dict[int, int] = dict(taken or {})
+        self.others = dict(self.taken)
+        """What of it others of the same request hold: each line is priced by itself."""
+        self.held: dict[int, int] = {}
+        """What the line holds besides: what more it is granted is priced with it."""
         self.granting = False
         """Blockers count in grants (charging.md 22) ..."""
         self.behind = False
@@ -105,8 +108,14 @@ class Takeable(BlockwiseFunds):
         self.spending = spending
         return self
 
+    def beside(self, held: dict[int, int]) -> Takeable:
+        """The same, for a line that holds these."""
+        self.held = held
+        return self
+
     def copy(self) -> Takeable:
-        copied = Takeable(self.parts, self.limit, self.taken).within(self.spending)
+        copied = Takeable(self.parts, self.limit, self.taken).within(self.spending).beside(self.held)
+        copied.others = self.others
         copied.at_ms, copied.named = self.at_ms, self.named
         return copied
 
@@ -166,12 +175,10 @@ class Takeable(BlockwiseFunds):
         units = max(self._left(bucket, most), 0)
         units = units if wanted is None else min(units, wanted)
         if bucket.price:
-            before = self.taken.get(one, 0)
             there_is = self.available(Kind.MONEY, scope)
 
             def more(units: int) -> int:
-                at = bucket.due(before + units, granted=self.granting)
-                return at - bucket.due(before, granted=self.granting)
+                return self._price_of(bucket, units) - self._price_of(bucket, 0)
 
             if self.granting:  # as many as it covers: more units never cost less
                 units = bisect.bisect_right(range(units + 1), there_is, key=more) - 1
@@ -197,8 +204,15 @@ class Takeable(BlockwiseFunds):
 
     def priced(self) -> int:
         """Money that was taken for prices of buckets."""
-        found = ((bucket, self.taken.get(bucket.id, 0)) for bucket, _ in self.parts if bucket.price)
-        return sum(bucket.due(units, granted=self.granting) for bucket, units in found)
+        return sum(self._price_of(bucket, 0) for bucket, _ in self.parts if bucket.price)
+
+    def _price_of(self, bucket: NaiveBucket, more: int) -> int:
+        """What was taken of it and so much more comes to; a grant may be used anywhere: the most that it may cost."""
+        units = self.taken.get(bucket.id, 0) - self.others.get(bucket.id, 0) + more
+        if not self.granting:
+            return bucket.due(units)
+        held = self.held.get(bucket.id, 0)
+        return bucket.most_due(held + units) - bucket.most_due(held)
 
     def _move(self, bucket: int, amount: int) -> None:
         if amount:

@@ -27,10 +27,6 @@ FINAL_UNITS = (Kind.OCTETS, Kind.SECONDS)
 BARRED = SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED
 
 
-PASSES = 8
-"""In which lines that ask together are granted what they share, at most."""
-
-
 @dataclass
 class NaiveOutcome:
     """What is answered for one line."""
@@ -386,12 +382,7 @@ class NaiveSessions:
         one.go(granted, Takeable(parts), self.levels(one.line, one.ladder), now_ms)
         assert one.got == granted
         assert one.walk is not None
-        # Choice: what is granted in several passes holds the price of a bucket rounded up in each of them.
-        taken, priced = one.walk.funds.taken, [bucket.id for bucket in self.account.buckets if bucket.price]
-        more = {of: hold.get(of, 0) - taken.get(of, 0) for of in {*hold, *taken}}
-        assert all(self.account.bucket(of).kind == Kind.MONEY for of, amount in more.items() if amount)
-        assert 0 <= sum(more.values()) <= (PASSES - 1) * sum(of in hold for of in priced), more
-        one.walk.funds.taken = dict(hold)
+        assert one.walk.funds.taken == hold
 
     def _lacks(self, one: AskingLine, now_ms: int) -> bool:
         """It was granted its minimum and less than its wish, and what nobody holds covers a block more: that would be
@@ -402,7 +393,7 @@ class NaiveSessions:
         money, units = self.limits_left(one.ladder)
         if units < 1:
             return False
-        walk = dataclasses.replace(one.walk, funds=self.account.free(now_ms).within(money))
+        walk = dataclasses.replace(one.walk, funds=self.account.free(now_ms).within(money).beside(one.line.hold))
         walk.grant(one.got + 1)
         return walk.paid_to - walk.used > one.got
 
@@ -451,7 +442,7 @@ class NaiveSessions:
         hold = one.line.hold
         takeable = self.account.free(now_ms, without=lambda bucket: hold.get(bucket, 0))
         money, units = self.limits_left(one.ladder, alone=one.line)
-        walk = dataclasses.replace(one.walk, funds=takeable.within(money))
+        walk = dataclasses.replace(one.walk, funds=takeable.within(money).beside(hold))
         more = one.got + (one.wish if one.ask.whole else 1)
         if more - one.got > units:
             return False
@@ -487,7 +478,8 @@ class AskingLine:
             return
         held = {bucket: n - free.taken.get(bucket, 0) for bucket, n in self.walk.funds.taken.items()}
         self.got = self.line.granted_by(self.walk, wish)
-        self.walk.funds = Takeable(free.parts, free.limit, {bucket: n for bucket, n in held.items() if n})
+        self.walk.funds = Takeable(free.parts, free.limit)
+        self.walk.funds.taken = {bucket: n for bucket, n in held.items() if n}
 
     def left(self, free: Takeable) -> Takeable:
         assert self.walk is not None
