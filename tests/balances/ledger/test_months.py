@@ -23,6 +23,8 @@ from tests.balances.ledger.books import LedgerStores
 ACCOUNTS = [f"acct-{i}" for i in range(12)]
 DAY_MS = 86_400_000
 FIRST = "053_before_months.sql"
+COPIED = ("080_prices_of_buckets.sql",)
+"""Later steps whose columns our copy writes, which takes the place of one of then."""
 
 
 class Walk:
@@ -71,8 +73,8 @@ async def older(dsn: str) -> Any:
         " at timestamptz NOT NULL DEFAULT now(), needs integer)"
     )
     for step in migrations():
-        if step.name >= FIRST:
-            break
+        if step.name >= FIRST and step.name not in COPIED:
+            continue
         await pg.execute(step.sql)
         await pg.execute(
             "INSERT INTO migrations (number, name, digest, needs) VALUES ($1, $2, $3, 1)",
