@@ -449,10 +449,10 @@ MUTANTS: Final = (
         (
             _lua(
                 "lib/funds",
-                "return (muldiv(bucket[BUCKET.price], units, funds.granting and 0 or bucket[BUCKET.rest],",
-                "return (muldiv(bucket[BUCKET.price], units, 0,",
+                "if not funds.granting then return bucket[BUCKET.rest] end",
+                "if not funds.granting then return 0 end",
             ),
-            _twin("funds", "units, 0 if self.granting else bucket.rest, bucket.per", "units, 0, bucket.per"),
+            _twin("funds", "return bucket.rest", "return 0"),
         ),
         _rules("priced_buckets"),
     ),

@@ -177,13 +177,15 @@ class Blockwise:
             payers = self.funds.payers(step.kind, step.scope, owing=not grant)
             due_now = self._due(amount)
             payer = next((one for one in payers if self.funds.available(step.kind, step.scope, one) >= due_now), None)
-        lacks = self._due(amount) > self.funds.available(step.kind, step.scope)
-        if grant and (lacks or (step.single and payer is None)):
+        if grant and (self._lacks(step, amount) or (step.single and payer is None)):
             self.run, self.run_exact, self.run_paid = kept
             return None
         self._pay(step.kind, step.scope, amount, payer)
         self.spent, self.charged, self.fee_paid, self.begun = spent, max(due, self.charged), True, True
         return step.block
+
+    def _lacks(self, step: Step, amount: int) -> bool:
+        return self._due(amount) > self.funds.available(step.kind, step.scope)
 
     def _worth(self, dues: StepDues) -> int:
         return multiple(max(self.spent if self.begun else -dues.off, 0), dues.to, dues.rounding)

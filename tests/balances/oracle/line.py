@@ -35,6 +35,10 @@ class LineWalk(Blockwise):
     def sums_on(self, before: int, *, unknown: bool = False) -> None:
         self.sum_before, self.cost_before, self.unknown = before, self.cost, unknown
 
+    def _lacks(self, step: Step, amount: int) -> bool:
+        """`Not what the line comes to more with`, behind a blocker."""
+        return (self.funds.behind and amount > 0) or super()._lacks(step, amount)
+
     def _due(self, amount: int) -> int:
         """`A report is charged what the rounded sum has grown by`; `a grant holds what its use may cost at most`."""
         came_to = self.sum_before + self.cost - self.cost_before
