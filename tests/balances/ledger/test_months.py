@@ -23,7 +23,7 @@ from tests.balances.ledger.books import LedgerStores
 ACCOUNTS = [f"acct-{i}" for i in range(12)]
 DAY_MS = 86_400_000
 FIRST = "053_before_months.sql"
-COPIED = ("080_prices_of_buckets.sql",)
+COPIED = ("080_prices_of_buckets.sql", "085_exact_use.sql")
 """Later steps whose columns our copy writes, which takes the place of one of then."""
 
 
