@@ -64,6 +64,11 @@ def rounded(to: int, rounding: int) -> str:
     return f"rounded {SUM_DIRECTIONS[SumRounding(rounding)]} to {money(to)}"
 
 
+def bucket_prices(priced: int) -> list[str]:
+    """What of the cost of a use is for prices that buckets of units have of their own (charging.md section 22)."""
+    return [f"price of the units of buckets: {money(priced)}"] if priced else []
+
+
 def session_sum(ladder: Ladder, exact: int) -> list[str]:
     """Of what all lines of the session came to; nothing where they are not rounded together."""
     if not ladder.sum_to:

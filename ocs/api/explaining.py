@@ -103,7 +103,9 @@ def _piece(piece: UsagePiece, traced: tuple[PieceTrace | None, list[str]]) -> sc
         else [],
         counters=piece.counters,
         stood=phrases.stood(ladder, piece.unit, piece.counters, piece.currency) if ladder else [],
-        blocks=[*phrases.rungs(ladder, piece.unit, rungs), *session] if ladder else [],
+        blocks=[*phrases.rungs(ladder, piece.unit, rungs), *session, *phrases.bucket_prices(piece.priced)]
+        if ladder
+        else [],
         reproduced=trace is None or trace.cost == piece.cost - piece.priced,
         paid=[
             schema.Payment(

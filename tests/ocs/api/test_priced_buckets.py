@@ -132,3 +132,11 @@ async def test_an_event_is_given_back_in_units_and_money(sold: ApiHarness) -> No
 async def test_tmf654_tells_its_price(sold: ApiHarness) -> None:
     found = (await sold.call("GET", f"{BASE}/bucket?partyAccount.id=a1")).json()
     assert [one.get("description") for one in found] == [None, f"0.005 EUR for {MB} octets"]
+
+
+async def test_an_explanation_names_it_beside_what_the_tariff_costs(sold: ApiHarness) -> None:
+    await use(sold, "gw;1", 5)
+    told = (await sold.call("GET", "/v1/explain/sessions/gw;1")).json()
+    last = told["pieces"][-1]
+    assert (last["cost"], last["reproduced"]) == ("0.03", True)  # 4 MB at 0.005 and 1 MB at 0.01
+    assert last["blocks"][-1] == "price of the units of buckets: 0.02"
