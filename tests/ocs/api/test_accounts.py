@@ -158,6 +158,8 @@ async def test_a_bundle_is_a_bucket_of_its_own(harness: ApiHarness) -> None:
         "hours": None,
         "member": None,
         "money": None,
+        "price": None,
+        "per": 1,
     }
     past = await harness.top_up("1", kind="octets", valid_until="2020-01-01T00:00:00Z")
     assert past.status_code == 422
