@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from balances.postgres import connect
-from balances.structs.blob import READS
 
 LOCK: Final = 0x0C5_0001
 """Advisory lock: of several processes started together one migrates, the others wait and find it done."""
@@ -109,8 +108,6 @@ async def _migrate(pg: Any, steps: list[Migration], waits: Callable[[str], None]
             tried += 1
             await asyncio.sleep(AGAIN_S)
         applied.append(step.name)
-    if not done:  # nobody has worked on it: what begins now begins in the newest format, and has nothing to wait for
-        await pg.execute("UPDATE store SET format = $1", READS[-1])
     return applied
 
 

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
 import redis.asyncio
 
 from balances import keys
-from balances.migrations.migrate import migrate
 from balances.packing import ACCOUNT_FIELD
 from balances.redis.pending import ended
 from balances.structs.blob import READS
@@ -92,18 +90,7 @@ async def top_up(api: Api, account: str, key: str) -> None:
     await api.post("v1", "accounts", account, "topups", body={"amount": "1.00"}, key=key)
 
 
-async def in_the_oldest_format(dsn: str) -> None:
-    """A store that was begun by a build before, and not by whichever host is here first."""
-    await migrate(dsn)
-    pg = await asyncpg.connect(dsn)
-    try:
-        await pg.execute("UPDATE store SET format = $1", READS[0])
-    finally:
-        await pg.close()
-
-
 async def test_a_format_is_written_once_all_hosts_read_it(servers: Servers, tmp_path: Path) -> None:
-    await in_the_oldest_format(servers.pg_dsn)
     stores: Sequence[str] = (*stores_of(servers), "upgrade.after_s=1")
     a = DrillHost("a", stores, "host.name=a")
     b = DrillHost("b", stores, "host.name=b", tree=newer_build(tmp_path))

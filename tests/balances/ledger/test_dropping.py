@@ -9,7 +9,7 @@ import pytest
 from balances.ledger import dropping, statement
 from balances.ledger.closing import close
 from balances.ledger.dropping import NotDroppable, delete, drop, drops, obstacles
-from balances.ledger.formats import OURS
+from balances.ledger.formats import Reads
 from balances.ledger.kept import NotKept, gone, kept
 from balances.ledger.months import Month, make_ahead
 from balances.ledger.verify import VerifyReport, verify
@@ -343,7 +343,7 @@ async def test_nothing_is_dropped_while_two_builds_are_at_work(books: LedgerStor
         processes = tuple(HostProcess("api", number, True, "", build) for number, build in enumerate(builds))
         state = HostState(("api",), "0.1+supervisor", True, "", "", processes)
         async with books.pool.acquire() as pg:
-            await beat(pg, name, name, OURS, [], state)
+            await beat(pg, name, name, Reads(1, 2), [], state)
 
     await host("h1", "0.2+new", "0.2+new")
     await host("h2", "0.1+old")

@@ -9,21 +9,19 @@ import pytest
 
 from balances.migrations import migrate as module
 from balances.migrations.migrate import Migration, MigrationError, migrate
-from balances.structs.blob import READS
 
 STEPS = [Migration(number, f"{number:03d}_t.sql", f"CREATE TABLE t{number} ()") for number in (1, 2, 5)]
-STORE = Migration(0, "000_store.sql", "CREATE TABLE store (format integer); INSERT INTO store VALUES (2)")
 
 
 def of(monkeypatch: pytest.MonkeyPatch, *steps: Migration) -> None:
-    monkeypatch.setattr(module, "migrations", lambda: [STORE, *steps])
+    monkeypatch.setattr(module, "migrations", lambda: list(steps))
 
 
 async def test_each_once_in_the_order_of_numbers_that_may_have_gaps(
     pg_dsn_bare: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of(monkeypatch, STEPS[0], STEPS[2])
-    assert await migrate(pg_dsn_bare) == [STORE.name, "001_t.sql", "005_t.sql"]
+    assert await migrate(pg_dsn_bare) == ["001_t.sql", "005_t.sql"]
     of(monkeypatch, *STEPS)
     assert await migrate(pg_dsn_bare) == ["002_t.sql"]
     assert await migrate(pg_dsn_bare) == []
@@ -70,16 +68,3 @@ async def test_who_holds_a_step_up_is_told(pg_dsn_bare: str, monkeypatch: pytest
     assert "002_t.sql waits for a lock" in told[0]
     assert "(a report) is in a transaction" in told[0]
     assert "SELECT * FROM t1" in told[0]
-
-
-async def test_a_fresh_database_begins_in_the_newest_format(pg_dsn_bare: str) -> None:
-    """Nobody has written an older one, so there is nothing to wait for; one that is there stays as it is."""
-    await migrate(pg_dsn_bare)
-    pg = await asyncpg.connect(pg_dsn_bare)
-    try:
-        assert await pg.fetchval("SELECT format FROM store") == READS[-1]
-        await pg.execute("UPDATE store SET format = $1", READS[0])
-        await migrate(pg_dsn_bare)
-        assert await pg.fetchval("SELECT format FROM store") == READS[0]
-    finally:
-        await pg.close()

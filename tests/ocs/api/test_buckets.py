@@ -217,7 +217,6 @@ async def test_units_and_money_come_in_by_an_import(harness: ApiHarness) -> None
 async def test_a_bucket_with_a_price_takes_units_and_money(one: ApiHarness) -> None:
     """By the megabyte, at half of what the list says."""
     priced: dict[str, Any] = {"kind": "octets", "scope": ["data"], "price": "0.005", "per": MB}
-    await one.pool.execute("UPDATE store SET format = 2")
     early = await one.top_up(str(2 * MB), **priced)
     assert (early.status_code, "format 3" in early.text) == (409, True)  # an older process would give it away
     await one.pool.execute("UPDATE store SET format = 3")

@@ -657,7 +657,6 @@ async def priced(desk: FeeDesk) -> list[tuple[str, str, int]]:
 async def test_included_units_keep_their_price_while_they_are_carried_over(desk: FeeDesk) -> None:
     """A later version has another one, for the periods that begin with it."""
     harness, document = desk.harness, FLAT + PRICED.replace('hours = "00:00-06:00"\n', "")
-    await harness.pool.execute("UPDATE store SET format = 2")
     early = await harness.call("PUT", "/v1/tariffs/flat", document, content_type="application/toml", if_match="*")
     assert (early.status_code, "format 3" in early.text) == (409, True), early.text
     await harness.pool.execute("UPDATE store SET format = 3")
@@ -675,6 +674,7 @@ async def test_included_units_keep_their_price_while_they_are_carried_over(desk:
 
 async def test_the_price_of_included_units_is_exchanged(desk: FeeDesk) -> None:
     harness = desk.harness
+    await harness.pool.execute("UPDATE store SET format = 3")
     rates = {"rates": [{"of": "USD", "into": "EUR", "rate": "0.5"}]}
     assert (await harness.call("PUT", "/v1/exchange-rates/2030-12-01", rates)).status_code == 200
     document = FLAT.replace('"flat"', '"usd"').replace("EUR", "USD") + PRICED

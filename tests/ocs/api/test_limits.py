@@ -503,6 +503,7 @@ async def test_the_price_of_a_bucket_is_turned_back_of_limits_alone(family: ApiH
 
     await family.tariff(PACKAGED)
     await limit(family, amount="1.00")
+    await family.pool.execute("UPDATE store SET format = 3")
     package: dict[str, Any] = {"kind": "octets", "scope": ["data"], "price": "0.01", "per": MB}
     assert (await family.top_up(str(MB), **package)).status_code == 201
     assert await granted(family, I, 2) == 2

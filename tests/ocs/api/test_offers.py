@@ -253,7 +253,6 @@ PRICED = {"kind": "octets", "amount": str(4 * MB), "scope": ["data"], "name": "c
 async def test_an_offer_gives_units_with_a_price(offered: ApiHarness) -> None:
     """Once the store keeps prices; a reversal takes back what is left."""
     body = {"currency": "EUR", "bands": [{"minimum": "10", "units": [PRICED | {"money": "1.00"}]}]}
-    await offered.pool.execute("UPDATE store SET format = 2")
     early = await offered.call("PUT", OFFER, body, if_match='"1"')
     assert (early.status_code, "format 3" in early.text) == (409, True)
     await offered.pool.execute("UPDATE store SET format = 3")

@@ -24,6 +24,7 @@ PRICED: dict[str, Any] = {"kind": "octets", "scope": ["data"], "name": "cheap", 
 @pytest.fixture
 async def sold(harness: ApiHarness) -> ApiHarness:
     """a1 with 10.00 and 4 MB at 0.005 each; by the list a megabyte costs 0.01."""
+    await harness.pool.execute("UPDATE store SET format = 3")
     await harness.account()
     await harness.top_up("10.00")
     await harness.tariff(PACKAGE)

@@ -45,7 +45,6 @@ class FormatWalk:
 async def stepped(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FormatWalk]:
     monkeypatch.setattr(formats, "OURS", BOTH)
     books = await connect(servers.redis_url, servers.pg_dsn)
-    await books.pool.execute("UPDATE store SET format = $1", OLD.newest)
     yield FormatWalk(books.redis, books.pool)
     await close(books)
 
