@@ -429,9 +429,9 @@ class NaiveSessions:
         """When the hours of a bucket that may pay begin or end, if that is soon; looked for second by second."""
         if not any(one.kind == bucket.kind and (not bucket.scope or one.scope in bucket.scope) for one in ladder.steps):
             return 0
-        seconds = range(now_ms // 1_000, now_ms // 1_000 + 600)
-        found = (at_s * 1_000 for at_s in seconds if bucket.open(at_s * 1_000) != bucket.open(now_ms))
-        return next((at_ms - bucket.late_ms for at_ms in found), 0)
+        began_s, late_ms = (now_ms - bucket.late_ms) // 1_000, bucket.late_ms
+        seconds = (at_s * 1_000 for at_s in range(began_s, began_s + 600))
+        return next((at_ms for at_ms in seconds if bucket.open(at_ms + late_ms) != bucket.open(now_ms)), 0)
 
     def _goes_on(self, one: AskingLine, now_ms: int) -> bool:
         """Does `the money, other lines' holds not counted against it`, cover a further block?
