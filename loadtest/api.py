@@ -11,6 +11,9 @@ import msgspec
 
 ANSWER_S_MAX = 60.0
 HEAD_BYTES_MAX = 65_536
+IDLE_S_MAX = 3.0
+"""A connection that was idle for longer is not used again: a server closes it (ours after 5 s), and who was busy
+meanwhile does not know it yet."""
 NDJSON = "application/x-ndjson"
 _each_line = msgspec.json.Decoder()
 
@@ -29,6 +32,13 @@ class HttpReply(NamedTuple):
     body: Any
 
 
+class KeptConnection(NamedTuple):
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    used_s: float
+    """When it was last used, by the clock of the event loop."""
+
+
 class Api:
     """`async with Api("http://127.0.0.1:8080", token) as api: await api.get("/v1/accounts/x")`"""
 
@@ -37,7 +47,7 @@ class Api:
         if parts.scheme != "http" or not parts.hostname:
             raise ApiError(f"{url!r} is no http:// address")
         self._host, self._port, self._token = parts.hostname, parts.port or 80, token
-        self._free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None] = asyncio.Queue()
+        self._free: asyncio.Queue[KeptConnection | None] = asyncio.Queue()
         for _ in range(connections):
             self._free.put_nowait(None)  # made when first wanted
 
@@ -48,8 +58,8 @@ class Api:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while not self._free.empty():
-            if (pair := self._free.get_nowait()) is not None:
-                pair[1].close()
+            if (kept := self._free.get_nowait()) is not None:
+                kept.writer.close()
 
     async def get(self, *path: str, **query: object) -> Any:
         reply = await self.call("GET", path, query=query)
@@ -106,26 +116,25 @@ class Api:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        pair = await self._free.get()
+        kept, loop = await self._free.get(), asyncio.get_running_loop()
         try:
-            if pair is not None and pair[0].at_eof():
-                pair[1].close()
-                pair = None
-            if pair is None:
-                pair = await asyncio.open_connection(self._host, self._port, limit=HEAD_BYTES_MAX)
-            yield pair
-        except (OSError, EOFError, TimeoutError, ValueError) as why:
-            if pair is not None:
-                pair[1].close()
-            pair = None
-            raise ApiError(f"http://{self._host}:{self._port}: {type(why).__name__} {why}".rstrip()) from why
-        except BaseException:
-            if pair is not None:
-                pair[1].close()
-            pair = None
+            if kept is not None and (kept.reader.at_eof() or loop.time() - kept.used_s > IDLE_S_MAX):
+                kept.writer.close()
+                kept = None
+            if kept is None:
+                reader, writer = await asyncio.open_connection(self._host, self._port, limit=HEAD_BYTES_MAX)
+                kept = KeptConnection(reader, writer, loop.time())
+            yield kept.reader, kept.writer
+            kept = kept._replace(used_s=loop.time())
+        except BaseException as why:
+            if kept is not None:
+                kept.writer.close()
+            kept = None
+            if isinstance(why, OSError | EOFError | TimeoutError | ValueError):
+                raise ApiError(f"http://{self._host}:{self._port}: {type(why).__name__} {why}".rstrip()) from why
             raise
         finally:
-            self._free.put_nowait(pair)
+            self._free.put_nowait(kept)
 
     def _body(self, reply: HttpReply, path: tuple[str, ...], fine: set[int]) -> Any:
         if reply.status in fine:
