@@ -299,7 +299,7 @@ class Import:
     def _look_at_prices(self, wanted: WantedLine) -> None:
         """Raises an Objection."""
         if not self._may_be_priced and wanted.account is not None and any(one.price for one in wanted.account.buckets):
-            detail = f"buckets with a price need stored format {PRICED}: `ocs host list` says what holds it back"
+            detail = f"buckets with a price need stored format {PRICED}: `ocs upgrade` says what holds it back"
             raise Objection("conflict", "account.buckets", detail)
 
     def _look_at_subscriber(self, wanted: WantedLine) -> None:

@@ -15,5 +15,5 @@ async def check_prices_kept(pool: Any) -> None:
     if stored.written < PRICED:
         raise Conflict(
             f"buckets with a price need stored format {PRICED}, and this store is written in {stored.written}: "
-            "`ocs host list` says what holds it back"
+            "`ocs upgrade` says what holds it back"
         )
